@@ -1,0 +1,5 @@
+"""``python -m shorepower`` is the command ``shore``."""
+
+from .cli.main import main
+
+main()

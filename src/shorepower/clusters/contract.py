@@ -1,0 +1,148 @@
+"""What every place that runs jobs can do: the seam between the dispatcher and the backends."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from enum import StrEnum
+
+from anyio.abc import TaskStatus
+from msgspec import Struct
+
+from ..model.cluster import ClusterInfo
+from ..model.job import Progress
+from ..model.lifecycle import Observation, Operation
+from ..model.output import Stream
+from ..model.resources import Resources
+from ..model.tasks import ONE_TASK, TaskSet
+from ..model.usage import Usage
+
+__all__ = ["Cluster", "Finding", "Live", "Order", "OutputSource", "Where"]
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """One submission, ready to run: everything a backend needs to start it, now or after a restart."""
+
+    submission: str
+    """``<job id>-<serial>``: a DNS label, and the name of every native object."""
+    job: str
+    attempt: int = 1
+    tasks: TaskSet = ONE_TASK
+    name: str
+    owner: str
+    queue: str | None = None
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    """Complete, facts included; secrets are added by the backend from ``secrets_file``."""
+    secrets_file: str | None = None
+    """JSON object of secret variables, 0600; read at the moment of the start."""
+    cwd: str
+    """Absolute, exists."""
+    stdin: str | None = None
+    """Absolute path of a file, or None for empty input."""
+    resources: Resources = Resources()
+    grace_s: float = 30.0
+    umask: int = 0o022
+    progress_file: str | None = None
+    """Where the job appends progress lines."""
+    handle: str | None = None
+    """What `Cluster.submit` returned; None while that is unknown."""
+
+
+class Where(StrEnum):
+    """What looking for a submission found."""
+
+    FOUND = "found"
+    ABSENT = "absent"
+    """Proved: it was never taken, and a late start cannot happen or would lose the fence."""
+    UNKNOWN = "unknown"
+    """Nobody could say; ask again."""
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """The answer of `Cluster.adopt` for one submission."""
+
+    submission: str
+    where: Where
+    handle: str | None = None
+    observations: tuple[Observation, ...] = ()
+
+
+class Live(Struct, frozen=True, kw_only=True):
+    """What a running attempt uses and says of itself; in memory only."""
+
+    usage: Usage | None = None
+    progress: Progress | None = None
+
+
+class OutputSource(ABC):
+    """The two streams of one attempt of one task, readable while they grow."""
+
+    @abstractmethod
+    async def read(self, stream: Stream, offset: int, limit: int) -> tuple[int, bytes]:
+        """(offset of the first byte, bytes). The offset is greater than asked when older bytes are
+        no longer kept (an announced gap). Empty bytes: nothing there yet, or at the end."""
+
+    @abstractmethod
+    async def grown(self, stdout: int, stderr: int, timeout_s: float) -> bool:
+        """Wait until a stream is longer than the given size or the timeout passes; True if so."""
+
+    @abstractmethod
+    async def size(self, stream: Stream) -> int:
+        """Bytes written so far, those no longer kept included."""
+
+
+class Cluster(ABC):
+    """A place that runs jobs."""
+
+    name: str
+
+    @abstractmethod
+    async def run(self, *, task_status: TaskStatus[None]) -> None:
+        """Whatever must go on in the background; ready once it does; ends by cancellation.
+
+        Jobs live on when it ends.
+        """
+
+    @abstractmethod
+    async def info(self) -> ClusterInfo:
+        """Raises Unreachable."""
+
+    @abstractmethod
+    async def submit(self, order: Order) -> str:
+        """Hand one submission to the scheduler; returns its handle.
+
+        Raises SubmitRefused when the scheduler said no: nothing is queued. Any other failure leaves
+        it unknown whether it was queued; `adopt` finds out. Sending the same submission again is
+        safe if ``capabilities.fenced``.
+        """
+
+    @abstractmethod
+    async def adopt(self, orders: Sequence[Order]) -> Sequence[Finding]:
+        """Find submissions that may have been handed over before; one answer for each, in order.
+
+        A FOUND one is watched from then on. Never raises for a scheduler that is silent: UNKNOWN.
+        """
+
+    @abstractmethod
+    def watch(self) -> AsyncIterator[Sequence[Observation]]:
+        """News of all submissions handed over or adopted, until closed. One consumer."""
+
+    @abstractmethod
+    async def control(self, order: Order, operation: Operation) -> None:
+        """Ask for an operation. Returning means it was sent; observations tell that it happened.
+
+        Repeating it is harmless. Raises Unreachable (try again), InvalidRequest (cannot be done here).
+        """
+
+    @abstractmethod
+    def output(self, submission: str, task: int, restart: int) -> OutputSource:
+        """The output of one attempt, whether it runs, has ended, or has not started."""
+
+    @abstractmethod
+    async def forget(self, submission: str) -> None:
+        """Its records and output may go: it ended and everything worth keeping is kept."""
+
+    def live(self) -> Mapping[str, Live]:
+        """By submission: what is known of the running ones. Backends that measure nothing keep this."""
+        return {}

@@ -1,0 +1,83 @@
+"""Run programs and touch files *as someone*.
+
+The only way the server opens a path below a directory that another user can write.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+
+__all__ = ["Clock", "Host", "Look", "Spawn", "Spawned"]
+
+
+class Spawn(Struct, frozen=True, kw_only=True):
+    """A program to start, detached from the server, in a session of its own."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: str
+    stdin: int
+    stdout: int
+    stderr: int
+    """Open descriptors; the program gets these three and no other."""
+    umask: int = 0o022
+    nice: int = 0
+    """Added niceness, 0 or more."""
+
+
+class Spawned(Struct, frozen=True, kw_only=True):
+    """A process that was started, named so that it cannot be taken for another."""
+
+    pid: int
+    start_time: int
+    """Clock ticks since boot. Source: proc_pid_stat(5), field 22."""
+    pidfd: int
+    """Becomes readable when the process ends; the receiver closes it."""
+
+
+class Look(Struct, frozen=True, kw_only=True):
+    """What a path is, as this user."""
+
+    path: str
+    exists: bool
+    is_directory: bool = False
+    readable: bool = False
+    writable: bool = False
+    executable: bool = False
+
+
+class Host(ABC):
+    """One user of one machine."""
+
+    user: str
+    uid: int
+
+    @abstractmethod
+    async def spawn(self, what: Spawn) -> Spawned:
+        """Start it. Raises OSError when the program or its directory is not there."""
+
+    @abstractmethod
+    async def look(self, paths: Sequence[str], timeout_s: float) -> Mapping[str, Look]:
+        """Look at paths; one that does not answer in time is left out."""
+
+    @abstractmethod
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float, limit_bytes: int = 1 << 24
+    ) -> tuple[int, bytes, bytes]:
+        """Run a short command to its end: (exit code, stdout, stderr). Raises TimeoutError."""
+
+
+class Clock(ABC):
+    """What time it is; injected, so that tests can move it."""
+
+    @abstractmethod
+    def now(self) -> datetime:
+        """Aware UTC; may jump."""
+
+    @abstractmethod
+    def steady(self) -> float:
+        """Seconds that only grow while the machine is awake; no meaning across restarts."""
