@@ -164,6 +164,18 @@ class Snapshot(ABC):
         """The encoded listing saved when results were collected."""
 
     @abstractmethod
+    def saving(self) -> list[str]:
+        """Jobs whose results are being collected (``saving``), oldest end first."""
+
+    @abstractmethod
+    def trees(self) -> set[str]:
+        """Root digests (and stdin blobs) of living jobs and of those whose results are not expired."""
+
+    @abstractmethod
+    def ended_before(self, moment: datetime, limit: int = 100) -> list[str]:
+        """Jobs that ended before this moment, oldest first."""
+
+    @abstractmethod
     def expiring(self, moment: datetime, limit: int = 100) -> list[Job]:
         """Ended jobs whose results expire before this moment and are not expired yet."""
 
