@@ -172,8 +172,14 @@ class Snapshot(ABC):
         """Root digests (and stdin blobs) of living jobs and of those whose results are not expired."""
 
     @abstractmethod
-    def ended_before(self, moment: datetime, limit: int = 100) -> list[str]:
-        """Jobs that ended before this moment, oldest first."""
+    def ended_before(
+        self, moment: datetime, *, after: datetime | None = None, limit: int = 100
+    ) -> list[tuple[datetime, str]]:
+        """(end, id) of jobs that ended before this moment and later than ``after``, oldest first."""
+
+    @abstractmethod
+    def with_results(self, owner: str | None = None) -> list[Job]:
+        """Jobs whose results lie here (``ready`` or ``partial``); by a partial index, not by history."""
 
     @abstractmethod
     def expiring(self, moment: datetime, limit: int = 100) -> list[Job]:
