@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 
+import anyio
+from anyio import TASK_STATUS_IGNORED, create_task_group, to_thread
 from anyio.abc import TaskStatus
 from msgspec import Struct
+from msgspec.structs import replace
 
-from ..host.contract import Look
+from ..clusters.contract import Cluster
+from ..files.blobs import BlobStore
+from ..host.contract import Clock, Host, Look
 from ..model.caller import Caller, Scope
 from ..model.cluster import ClusterInfo
+from ..model.errors import Fault, InvalidRequest
 from ..model.events import Event
-from ..model.job import Job, JobSpec
+from ..model.job import Job, JobSpec, submission_id
 from ..model.lifecycle import Attempt, Operation, State
 from ..model.output import OutputPiece
 from ..model.results import FileEntry
+from ..store.contract import JobQuery, Snapshot, Store, Token, Transaction
+from .access import find, may_change
+from .control import Controls
+from .expire import Expire
+from .files import Files
+from .fold import request
+from .handover import Handover
+from .news import News
+from .output import Output
+from .places import DispatchSettings, Places
+from .submit import Intake
+from .tokens import Tokens
+from .watch import Standing, Watch
 
 __all__ = ["Dispatcher", "Footprint", "JobFilter", "OutputSlice", "TokenInfo"]
 
@@ -61,7 +82,6 @@ class Footprint(Struct, frozen=True, kw_only=True):
 
     blobs_bytes: int
     results_bytes: int
-    output_bytes: int
     free_bytes: int
     budget_bytes: int
     job_count: int
@@ -70,13 +90,69 @@ class Footprint(Struct, frozen=True, kw_only=True):
 class Dispatcher:
     """Takes jobs in, remembers them, hands them over, tells the news."""
 
-    async def run(self, *, task_status: TaskStatus[None]) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clusters: Mapping[str, Cluster],
+        host: Host,
+        clock: Clock,
+        places: Places,
+        settings: DispatchSettings | None = None,
+    ) -> None:
+        settings = settings or DispatchSettings()
+        self._store, self._clusters, self._host, self._clock = store, clusters, host, clock
+        self._places, self._settings = places, settings
+        self._news = News()
+        self._blobs = BlobStore(places.blobs)
+        self._standing = Standing(list(clusters))
+        self._intake = Intake(store, self._blobs, places, clock, self._news)
+        self._output = Output(store, clusters, self._news)
+        self._files = Files(store, self._blobs, places, settings, clock, self._news)
+        self._expire = Expire(store, clusters, self._blobs, places, settings, clock)
+        self._tokens = Tokens(store, clock)
+        self._watches = {
+            name: Watch(cluster, store, self._standing, places, settings, clock, self._news)
+            for name, cluster in clusters.items()
+        }
+        self._busy_at = clock.steady()
+
+    async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
         """Keep everything going until cancelled; ready once clusters are adopted and watched."""
-        raise NotImplementedError
+        stop_hearing = self._store.subscribe(self._news.hear)
+        try:
+            async with create_task_group() as tg:
+                for name, cluster in self._clusters.items():
+                    await tg.start(partial(_run_cluster, cluster), name=f"cluster {name}")
+                    await self._watches[name].inform()
+                for name, cluster in self._clusters.items():
+                    await self._start_loops(tg, name, cluster)
+                await tg.start(partial(_start, self._files.run), name="collect")
+                tg.start_soon(self._expire.run, name="expire")
+                await to_thread.run_sync(self._sweep_leftovers, await self._store.read(_living_jobs))
+                task_status.started()
+        finally:
+            stop_hearing()
+
+    async def _start_loops(self, tg: anyio.abc.TaskGroup, name: str, cluster: Cluster) -> None:
+        store, places, settings = self._store, self._places, self._settings
+        handover = Handover(cluster, store, self._blobs, places, settings, self._clock, self._news)
+        controls = Controls(cluster, store, places, settings, self._clock, self._news)
+        await tg.start(partial(_start, handover.run), name=f"hand over to {name}")
+        await tg.start(partial(_start, self._watches[name].run), name=f"watch {name}")
+        await tg.start(partial(_start, controls.run), name=f"control {name}")
+        tg.start_soon(self._watches[name].keep_informed, name=f"inform of {name}")
+
+    def _sweep_leftovers(self, living: set[str]) -> None:
+        """Secrets of jobs that ended, or that were never recorded because the server died."""
+        if self._places.secrets.is_dir():
+            for file in self._places.secrets.iterdir():
+                if file.name not in living:
+                    file.unlink(missing_ok=True)
 
     async def authenticate(self, secret: str) -> Caller:
         """The caller of a token. Raises NotAuthenticated."""
-        raise NotImplementedError
+        return await self._tokens.authenticate(secret)
 
     async def submit(
         self, spec: JobSpec, caller: Caller, *, key: str | None = None, secrets: Mapping[str, str] = {}
@@ -85,30 +161,76 @@ class Dispatcher:
 
         Raises InvalidRequest with every fault, Conflict for a key used with another body.
         """
-        raise NotImplementedError
+        self._busy_at = self._clock.steady()
+        return await self._intake.submit(spec, caller, self._standing.infos, key=key, secrets=secrets)
 
     async def job(
         self, name: str, caller: Caller, *, revision: int | None = None, wait_s: float = 0.0
     ) -> Job:
         """A job by id, unique prefix, ``@name`` or ``@-1``. With ``revision``: waits up to ``wait_s``
         for a later one; returns the job as it is when nothing changed."""
-        raise NotImplementedError
+        job = await self._store.read(lambda view: find(view, name, caller))
+        if revision is not None and job.revision <= revision and wait_s > 0:
+            job = await self._changed(job.id, caller, revision, wait_s)
+        return self._told(job)
+
+    async def _changed(self, job_id: str, caller: Caller, revision: int, wait_s: float) -> Job:
+        with self._news.listen(job_id) as news:
+            job = await self._store.read(lambda view: find(view, job_id, caller))
+            with anyio.move_on_after(wait_s):
+                while job.revision <= revision:
+                    await news.wait(wait_s)
+                    job = await self._store.read(lambda view: find(view, job_id, caller))
+        return job
+
+    def _told(self, job: Job) -> Job:
+        """A job as callers see it: with what is live, and since when its cluster is silent."""
+        if job.state.ended:
+            return job
+        info = self._standing.infos.get(job.cluster)
+        if info is not None and info.stale_since is not None:
+            job = replace(job, stale_since=info.stale_since)
+        cluster = self._clusters.get(job.cluster)
+        if cluster is not None and job.started_at is not None:
+            live = cluster.live().get(submission_id(job.id, job.attempt))
+            if live is not None:
+                job = replace(job, usage=live.usage or job.usage, progress=live.progress)
+        return job
 
     async def spec(self, name: str, caller: Caller) -> JobSpec:
         """What was submitted."""
-        raise NotImplementedError
+
+        def both(view: Snapshot) -> JobSpec:
+            spec = view.spec(find(view, name, caller).id)
+            assert spec is not None  # a job and its spec are written together
+            return spec
+
+        return await self._store.read(both)
 
     async def attempts(self, name: str, caller: Caller) -> list[Attempt]:
         """Every attempt so far."""
-        raise NotImplementedError
+        return await self._store.read(lambda view: view.attempts(find(view, name, caller).id))
 
     async def jobs(self, wanted: JobFilter, caller: Caller) -> tuple[list[Job], str | None]:
         """Newest first, and the cursor of the next page."""
-        raise NotImplementedError
+        query = _query(wanted, caller, self._clock.now())
+        rows = await self._store.read(lambda view: view.jobs(query))
+        more = len(rows) == query.limit
+        return [self._told(job) for _, job in rows], str(rows[-1][0]) if more else None
 
     async def control(self, name: str, operation: Operation, caller: Caller) -> Job:
         """Record an operation; it is carried out and retried until seen. Raises Conflict if ended."""
-        raise NotImplementedError
+        may_change(caller)
+        now = self._clock.now()
+
+        def ask(tx: Transaction) -> Job:
+            return request(tx, find(tx, name, caller), operation, caller.user, now)
+
+        job = await self._store.write(ask)
+        self._news.tell(f"control:{job.cluster}")
+        if job.state.ended:
+            await to_thread.run_sync((self._places.secrets / job.id).unlink, True)
+        return job
 
     async def output(
         self,
@@ -121,47 +243,65 @@ class Dispatcher:
         from_end_bytes: int | None = None,
     ) -> OutputSlice:
         """Read on from a cursor; waits up to ``wait_s`` while there is nothing new."""
-        raise NotImplementedError
+        found = await self._output.read(
+            name, caller, cursor, wait_s=wait_s, limit_bytes=limit_bytes, from_end_bytes=from_end_bytes
+        )
+        return OutputSlice(pieces=tuple(found.pieces), cursor=found.cursor.encode(), ended=found.ended)
 
     def follow(
         self, name: str, caller: Caller, *, cursor: str | None = None
     ) -> AsyncIterator[OutputPiece | None]:
         """Output until the job's end (a last piece of kind ``end``); None is a sign of life."""
-        raise NotImplementedError
+        return self._output.follow(name, caller, cursor)
 
     async def events(
         self, caller: Caller, *, after: int | None = None, job: str | None = None, wait_s: float = 0.0
     ) -> tuple[list[Event], int]:
         """Events after a sequence number (None: from now on), and the number to go on from."""
-        raise NotImplementedError
+        job_id = None
+        if job is not None:
+            job_id = (await self._store.read(lambda view: find(view, job, caller))).id
+        since = await self._store.read(lambda view: view.last_event()) if after is None else after
+        read = partial(_events, after=since, owner=caller.user, job=job_id)
+        with self._news.listen(job_id or f"owner:{caller.user}") as news:
+            found = await self._store.read(read)
+            with anyio.move_on_after(wait_s):
+                while not found:
+                    await news.wait(wait_s)
+                    found = await self._store.read(read)
+        return found, found[-1].seq if found else since
 
     async def clusters(self, caller: Caller) -> list[ClusterInfo]:
         """Last known information."""
-        raise NotImplementedError
+        return list(self._standing.infos.values())
 
     async def look(self, paths: Sequence[str], caller: Caller) -> dict[str, Look]:
         """Look at paths as the caller; paths that did not answer in 2 s are left out."""
-        raise NotImplementedError
+        if wrong := [path for path in paths if not path.startswith("/") or "\0" in path]:
+            raise InvalidRequest([Fault("paths", f"{wrong[0]!r} is no absolute path")])
+        if len(paths) > 1000:
+            raise InvalidRequest([Fault("paths", "look at no more than 1000 paths at a time")])
+        return dict(await self._host.look(paths, self._settings.look_timeout_s))
 
     # blobs and files
 
     async def missing_blobs(self, digests: Sequence[str], caller: Caller) -> list[str]:
         """Which of these the caller must still send; those present are leased for an hour."""
-        raise NotImplementedError
+        return await self._files.missing(digests, caller)
 
     async def put_blobs(self, blobs: Sequence[tuple[str, bytes]], caller: Caller) -> None:
         """Keep blobs (each at most 16 MiB), verified and on disk before this returns."""
-        raise NotImplementedError
+        await self._files.put(blobs, caller)
 
     async def get_blob(self, digest: str, caller: Caller) -> bytes:
         """A blob that the caller has sent."""
-        raise NotImplementedError
+        return await self._files.get(digest, caller)
 
     async def files(self, name: str, caller: Caller) -> tuple[FileEntry, ...]:
         """What came out so far: new and changed files."""
-        raise NotImplementedError
+        return await self._files.listing(name, caller)
 
-    async def read_file(
+    def read_file(
         self,
         name: str,
         path: bytes,
@@ -172,25 +312,33 @@ class Dispatcher:
         length: int | None = None,
     ) -> AsyncIterator[bytes]:
         """The content of one listed file, in pieces of at most 1 MiB."""
-        raise NotImplementedError
+        return self._files.read_file(name, path, area, caller, offset=offset, length=length)
 
     async def mark_pulled(self, name: str, caller: Caller) -> None:
         """The client has everything that was listed."""
-        raise NotImplementedError
+        await self._files.mark_pulled(name, caller)
 
     async def keep(self, name: str, until: datetime | None, caller: Caller) -> Job:
         """Move the moment when results expire; None keeps them for good."""
-        raise NotImplementedError
+        return await self._expire.keep(name, until, caller)
 
     async def prune(
         self, caller: Caller, *, results: bool = False, ended_before: datetime | None = None
     ) -> int:
         """Remove what is expired or asked for now; bytes freed."""
-        raise NotImplementedError
+        return await self._expire.prune(caller, results=results, ended_before=ended_before)
 
     async def footprint(self, caller: Caller) -> Footprint:
         """What is kept."""
-        raise NotImplementedError
+        kept = await self._store.read(lambda view: view.with_results(caller.user))
+        disk = await to_thread.run_sync(shutil.disk_usage, self._places.state_dir)
+        return Footprint(
+            blobs_bytes=await self._store.read(lambda view: view.blob_bytes()),
+            results_bytes=sum(job.results.size_bytes for job in kept),
+            free_bytes=disk.free,
+            budget_bytes=await self._expire.budget_bytes(),
+            job_count=sum((await self._store.read(lambda view: view.state_counts(caller.user))).values()),
+        )
 
     # tokens
 
@@ -198,23 +346,79 @@ class Dispatcher:
         self, caller: Caller, name: str, scope: Scope, expires_at: datetime | None
     ) -> tuple[str, TokenInfo]:
         """(secret, token); the secret is shown this once."""
-        raise NotImplementedError
+        secret, token = await self._tokens.create(caller, name, scope, expires_at)
+        return secret, _without_secret(token)
 
     async def tokens(self, caller: Caller) -> list[TokenInfo]:
         """The caller's own."""
-        raise NotImplementedError
+        return [_without_secret(token) for token in await self._tokens.listed(caller)]
 
     async def revoke_token(self, token: str, caller: Caller) -> None:
         """By id, at once."""
-        raise NotImplementedError
+        await self._tokens.revoke(token, caller)
 
     # the server's own life
 
-    @property
-    def idle_since(self) -> float | None:
-        """Steady seconds since when nothing is going on and nobody reads; None while busy."""
-        raise NotImplementedError
-
     async def counts(self) -> dict[State, int]:
         """How many jobs are in which state."""
-        raise NotImplementedError
+        return await self._store.read(lambda view: view.state_counts())
+
+    async def idle_for_s(self) -> float:
+        """Seconds since when no job was alive and nobody read; 0 while something goes on."""
+        counts = await self.counts()
+        alive = sum(number for state, number in counts.items() if not state.ended)
+        now = self._clock.steady()
+        if alive or self._output.followers or await self._store.read(lambda view: view.saving()):
+            self._busy_at = now
+        return now - self._busy_at
+
+
+async def _run_cluster(cluster: Cluster, *, task_status: TaskStatus[None]) -> None:
+    await cluster.run(task_status=task_status)
+
+
+async def _start(run: object, *, task_status: TaskStatus[None]) -> None:
+    await run(task_status=task_status)  # type: ignore[operator]
+
+
+def _living_jobs(view: Snapshot) -> set[str]:
+    living = (State.PENDING, State.RUNNING, State.SUSPENDED)
+    return {job.id for _, job in view.jobs(JobQuery(states=living, limit=1_000_000))}
+
+
+def _events(view: Snapshot, *, after: int, owner: str, job: str | None) -> list[Event]:
+    return view.events(after, owner=owner, job=job)
+
+
+def _query(wanted: JobFilter, caller: Caller, now: datetime) -> JobQuery:
+    before = None
+    if wanted.cursor is not None:
+        if not wanted.cursor.isdecimal():
+            raise InvalidRequest([Fault("cursor", "that is no cursor of ours")])
+        before = int(wanted.cursor)
+    if not 1 <= wanted.limit <= 1000:
+        raise InvalidRequest([Fault("limit", "a page holds 1 to 1000 jobs")])
+    return JobQuery(
+        owner=caller.user,
+        states=wanted.states,
+        cluster=wanted.cluster,
+        name=wanted.name,
+        tags=wanted.tags,
+        created_after=wanted.since,
+        active_or_after=now - timedelta(days=1) if wanted.recent else None,
+        before=before,
+        limit=wanted.limit,
+    )
+
+
+def _without_secret(token: Token) -> TokenInfo:
+    return TokenInfo(
+        id=token.id,
+        name=token.name,
+        user=token.user,
+        scope=token.scope,
+        created_at=token.created_at,
+        expires_at=token.expires_at,
+        revoked_at=token.revoked_at,
+        used_at=token.used_at,
+    )

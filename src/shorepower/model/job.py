@@ -113,6 +113,9 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     in_place: bool = False
     """Run in ``workdir`` itself: nothing is staged and nothing is collected."""
     links: tuple[Link, ...] = ()
+    source_roots: tuple[str, ...] = ()
+    """Folders of the project, relative to it, that come first in ``PYTHONPATH`` as staged: what an
+    editable install of the project would have pointed to."""
     origin: Origin | None = None
     results: tuple[str, ...] = ()
     """Globs that narrow what comes home; empty takes everything new or changed."""

@@ -1,0 +1,180 @@
+"""What is kept for how long: results, output, records, blobs; and what goes when room is short."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import partial
+
+import anyio
+import structlog
+from anyio import CapacityLimiter, to_thread
+from msgspec.structs import replace
+
+from ..clusters.contract import Cluster
+from ..files.blobs import BlobStore
+from ..files.collect import remove
+from ..files.stage import reachable
+from ..host.contract import Clock
+from ..model.caller import Caller
+from ..model.errors import InvalidRequest, ShorepowerError
+from ..model.job import Job
+from ..model.results import ResultsState
+from ..store.contract import Snapshot, Store, Transaction
+from .access import find, may_change
+from .places import DispatchSettings, Places
+
+__all__ = ["Expire"]
+
+log = structlog.get_logger(__name__)
+
+_PAGE = 100
+
+
+class Expire:
+    """Removes what nobody needs any more, and says what is kept."""
+
+    def __init__(
+        self,
+        store: Store,
+        clusters: Mapping[str, Cluster],
+        blobs: BlobStore,
+        places: Places,
+        settings: DispatchSettings,
+        clock: Clock,
+    ) -> None:
+        self._store, self._clusters, self._blobs = store, clusters, blobs
+        self._places, self._settings, self._clock = places, settings, clock
+        self._disk = CapacityLimiter(1)
+        self._output_gone_until: datetime | None = None
+
+    async def run(self) -> None:
+        """Look now and then until cancelled; a fault is tried again next time."""
+        while True:
+            await anyio.sleep(self._settings.expire_period_s)
+            try:
+                await self.once()
+            except (ShorepowerError, OSError) as fault:
+                log.warning("expiry put off", cause=type(fault).__name__)
+
+    async def once(self) -> None:
+        """Everything that is due to go, goes."""
+        now = self._clock.now()
+        for job in await self._store.read(lambda view: view.expiring(now, _PAGE)):
+            await self.drop_results(job)
+        await self._drop_records(now - timedelta(seconds=self._settings.record_keep_s))
+        await self._drop_output(now - timedelta(seconds=self._settings.output_keep_s))
+        await self._keep_budget()
+        await self.sweep_blobs()
+
+    async def drop_results(self, job: Job) -> int:
+        """The working folders of an ended job go; bytes freed."""
+        freed = 0
+        for submission in await self._store.read(lambda view: view.submissions(job.id)):
+            if submission.workdir:
+                freed += await to_thread.run_sync(
+                    remove, self._places.work(submission.id), limiter=self._disk
+                )
+        now = self._clock.now()
+
+        def expire(tx: Transaction) -> None:
+            current = tx.job(job.id)
+            if current is None or not current.state.ended:
+                return
+            tx.put_results_listing(job.id, None)
+            results = replace(current.results, state=ResultsState.EXPIRED)
+            told = tx.update_job(replace(current, results=results))
+            tx.append_event(now, "job.results", told, {"results": ResultsState.EXPIRED})
+
+        await self._store.write(expire)
+        return freed
+
+    async def prune(self, caller: Caller, *, results: bool, ended_before: datetime | None) -> int:
+        """See `Dispatcher.prune`."""
+        may_change(caller)
+        before = ended_before or self._clock.now()
+        freed = 0
+        if results:
+            owned = await self._store.read(partial(_ended_of, owner=caller.user, before=before))
+            for job in owned:
+                freed += await self.drop_results(job)
+        await self.once()
+        return freed + await self.sweep_blobs()
+
+    async def keep(self, name: str, until: datetime | None, caller: Caller) -> Job:
+        """See `Dispatcher.keep`."""
+        may_change(caller)
+        now = self._clock.now()
+        if until is not None and until <= now:
+            raise InvalidRequest("keep until a moment in the future, or for good")
+
+        def move(tx: Transaction) -> Job:
+            job = find(tx, name, caller)
+            if job.results.state is ResultsState.EXPIRED:
+                raise InvalidRequest(f"the results of {job.id} are gone already")
+            told = tx.update_job(replace(job, results=replace(job.results, expires_at=until)))
+            tx.append_event(now, "job.results", told, {"kept_until": until})
+            return told
+
+        return await self._store.write(move)
+
+    async def sweep_blobs(self) -> int:
+        """Blobs that no held snapshot reaches and no lease protects go; bytes freed."""
+        moment = self._clock.now() - timedelta(seconds=self._settings.blob_lease_s)
+        unused = await self._store.read(lambda view: view.blobs_unused_since(moment, 100_000))
+        if not unused:
+            return 0
+        roots = await self._store.read(lambda view: view.trees())
+        held = await to_thread.run_sync(reachable, self._blobs, roots, limiter=self._disk)
+        gone = [digest for digest in unused if digest not in held]
+        await self._store.write(lambda tx: tx.forget_blobs(gone))
+        return await to_thread.run_sync(self._blobs.delete, gone, limiter=self._disk)
+
+    async def budget_bytes(self) -> int:
+        """What results and blobs may take together. Source: the contract, §2, Kept."""
+        if self._settings.budget_bytes is not None:
+            return self._settings.budget_bytes
+        disk = await to_thread.run_sync(shutil.disk_usage, self._places.state_dir, limiter=self._disk)
+        return min(20 * 10**9, disk.total // 10)
+
+    async def _keep_budget(self) -> None:
+        """Over the budget the oldest pulled results go first; what was never pulled stays."""
+        budget = await self.budget_bytes()
+        kept = await self._store.read(lambda view: view.with_results())
+        taken = sum(job.results.size_bytes for job in kept) + await self._store.read(
+            lambda view: view.blob_bytes()
+        )
+        pulled = sorted(
+            (job for job in kept if job.results.pulled_at and job.results.expires_at),
+            key=lambda job: job.results.pulled_at or job.created_at,
+        )
+        for job in pulled:
+            if taken <= budget:
+                return
+            taken -= job.results.size_bytes
+            await self.drop_results(job)
+
+    async def _drop_records(self, before: datetime) -> None:
+        for _, job_id in await self._store.read(lambda view: view.ended_before(before, limit=_PAGE)):
+            await self._forget(job_id)
+            await self._store.write(lambda tx, gone=job_id: tx.delete_job(gone))
+
+    async def _drop_output(self, before: datetime) -> None:
+        """Goes on from where it was; from the beginning after a restart, which is harmless."""
+        after = self._output_gone_until
+        for moment, job_id in await self._store.read(
+            lambda view: view.ended_before(before, after=after, limit=_PAGE)
+        ):
+            await self._forget(job_id)
+            self._output_gone_until = moment
+
+    async def _forget(self, job_id: str) -> None:
+        for submission in await self._store.read(lambda view: view.submissions(job_id)):
+            if cluster := self._clusters.get(submission.cluster):
+                await cluster.forget(submission.id)
+
+
+def _ended_of(view: Snapshot, *, owner: str, before: datetime) -> list[Job]:
+    kept = view.with_results(owner)
+    return [job for job in kept if job.ended_at is not None and job.ended_at < before]

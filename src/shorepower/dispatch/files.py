@@ -1,0 +1,232 @@
+"""Blobs come in, results are collected, listed and read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import anyio
+import msgspec
+import structlog
+from anyio import CapacityLimiter, create_task_group, to_thread
+from anyio.abc import TaskStatus
+from msgspec.structs import replace
+
+from ..files.blobs import BlobStore
+from ..files.collect import Collected, collect, open_result, trim
+from ..host.contract import Clock
+from ..model.caller import Caller
+from ..model.errors import Fault, InvalidRequest, NotFound, ShorepowerError
+from ..model.job import Job, JobSpec, Submission
+from ..model.lifecycle import State
+from ..model.results import FileEntry, ResultsState
+from ..model.tree import is_digest
+from ..store.contract import BlobOwner, Snapshot, Store, Transaction
+from .access import find, may_change, may_submit
+from .news import News
+from .places import DispatchSettings, Places
+
+__all__ = ["Files"]
+
+log = structlog.get_logger(__name__)
+
+_PIECE_BYTES = 1 << 20
+_DIGESTS_LIMIT = 10_000
+
+_listing = msgspec.json.Decoder(tuple[FileEntry, ...])
+
+
+class Files:
+    """The files of jobs, on the way in and on the way home."""
+
+    def __init__(
+        self,
+        store: Store,
+        blobs: BlobStore,
+        places: Places,
+        settings: DispatchSettings,
+        clock: Clock,
+        news: News,
+    ) -> None:
+        self._store, self._blobs, self._places = store, blobs, places
+        self._settings, self._clock, self._news = settings, clock, news
+        self._disk = CapacityLimiter(4)
+        self._collecting = CapacityLimiter(settings.collect_workers)
+
+    # blobs
+
+    async def missing(self, digests: Sequence[str], caller: Caller) -> list[str]:
+        """See `Dispatcher.missing_blobs`."""
+        may_submit(caller)
+        if len(digests) > _DIGESTS_LIMIT:
+            raise InvalidRequest([Fault("digests", f"ask for at most {_DIGESTS_LIMIT} at a time")])
+        if wrong := [digest for digest in digests if not is_digest(digest)]:
+            raise InvalidRequest([Fault("digests", f"{wrong[0]!r} is no digest; write sha256:<64 hex>")])
+        owned = await self._store.read(lambda view: view.blobs_owned(caller.user, digests))
+        present = await to_thread.run_sync(self._blobs.present, owned, limiter=self._disk)
+        if present:
+            until = self._clock.now() + timedelta(seconds=self._settings.blob_lease_s)
+            await self._store.write(lambda tx: tx.lease_blobs(caller.user, present, until))
+        return [digest for digest in dict.fromkeys(digests) if digest not in present]
+
+    async def put(self, blobs: Sequence[tuple[str, bytes]], caller: Caller) -> None:
+        """See `Dispatcher.put_blobs`."""
+        may_submit(caller)
+        await to_thread.run_sync(self._blobs.put, blobs, limiter=self._disk)
+        now = self._clock.now()
+
+        def own(tx: Transaction) -> None:
+            for digest, data in blobs:
+                tx.put_blob(BlobOwner(owner=caller.user, digest=digest, size_bytes=len(data), used_at=now))
+
+        await self._store.write(own)
+
+    async def get(self, digest: str, caller: Caller) -> bytes:
+        """See `Dispatcher.get_blob`."""
+        owned = await self._store.read(lambda view: view.blobs_owned(caller.user, [digest]))
+        if not owned:
+            raise NotFound(f"no blob {digest} of yours")
+        return await to_thread.run_sync(self._blobs.get, digest, limiter=self._disk)
+
+    # results
+
+    async def run(self, *, task_status: TaskStatus[None]) -> None:
+        """Collect the results of every job that ended, a few at a time, until cancelled."""
+        busy: set[str] = set()
+
+        async def one(job: str) -> None:
+            try:
+                await self._collect(job)
+            except (ShorepowerError, OSError) as fault:
+                log.warning("results not recorded; trying again", job=job, cause=type(fault).__name__)
+                await anyio.sleep(self._settings.retry_most_s)
+            busy.discard(job)
+            self._news.tell("saving")
+
+        with self._news.listen("saving") as asked:
+            task_status.started()
+            async with create_task_group() as tg:
+                while True:
+                    room = self._settings.collect_workers * 2 - len(busy)
+                    waiting = [
+                        job for job in await self._store.read(lambda v: v.saving()) if job not in busy
+                    ]
+                    for job in waiting[: max(room, 0)]:
+                        busy.add(job)
+                        tg.start_soon(one, job)
+                    await asked.wait(self._settings.retry_most_s)
+
+    async def _collect(self, job_id: str) -> None:
+        """List and hash what came out; the listing and the new results state are one transaction."""
+        found = await self._store.read(partial(_collectable, job=job_id))
+        if found is None:
+            await self._store.write(partial(_nothing_to_save, job=job_id))
+            return
+        job, spec, submission = found
+        work = Path(submission.workdir)
+        try:
+            out = await to_thread.run_sync(
+                partial(collect, self._blobs, spec, work, hashed=True), limiter=self._collecting
+            )
+        except (ShorepowerError, OSError) as fault:
+            log.warning("results not collected", job=job_id, cause=type(fault).__name__)
+            await self._keep(job, ResultsState.FAILED, Collected(entries=(), faults=(str(fault),)))
+            return
+        await self._keep(job, ResultsState.PARTIAL if out.faults else ResultsState.READY, out)
+        if not out.faults and spec.tree is not None:
+            await to_thread.run_sync(partial(trim, work, out.entries), limiter=self._collecting)
+
+    async def _keep(self, job: Job, state: ResultsState, out: Collected) -> None:
+        now = self._clock.now()
+        expires_at = now + timedelta(seconds=self._settings.results_keep_s)
+
+        def save(tx: Transaction) -> None:
+            current = tx.job(job.id)
+            if current is None or current.results.state is not ResultsState.SAVING:
+                return
+            results = replace(
+                current.results,
+                state=state,
+                file_count=sum(entry.kind != "dir" for entry in out.entries),
+                size_bytes=sum(entry.size_bytes for entry in out.entries if entry.kind == "file"),
+                why="; ".join(out.faults[:5]),
+                expires_at=expires_at if state is not ResultsState.FAILED else None,
+            )
+            tx.put_results_listing(job.id, msgspec.json.encode(out.entries))
+            told = tx.update_job(replace(current, results=results))
+            tx.append_event(now, "job.results", told, {"results": state, "files": results.file_count})
+
+        await self._store.write(save)
+
+    async def listing(self, name: str, caller: Caller) -> tuple[FileEntry, ...]:
+        """See `Dispatcher.files`."""
+        job = await self._store.read(lambda view: find(view, name, caller))
+        saved = await self._store.read(lambda view: view.results_listing(job.id))
+        if saved is not None:
+            return _listing.decode(saved)
+        found = await self._store.read(partial(_started, job=job.id))
+        if found is None:
+            return ()
+        _, spec, submission = found
+        out = await to_thread.run_sync(
+            partial(collect, self._blobs, spec, Path(submission.workdir), hashed=False),
+            limiter=self._collecting,
+        )
+        return out.entries
+
+    async def read_file(
+        self, name: str, path: bytes, area: str, caller: Caller, *, offset: int, length: int | None
+    ) -> AsyncIterator[bytes]:
+        """See `Dispatcher.read_file`."""
+        job = await self._store.read(lambda view: find(view, name, caller))
+        found = await self._store.read(partial(_started, job=job.id))
+        if found is None or job.results.state is ResultsState.EXPIRED:
+            raise NotFound(f"the results of {job.id} do not lie here (any more)")
+        work = Path(found[2].workdir)
+        file = await to_thread.run_sync(open_result, work, path, area, limiter=self._disk)
+        with file:
+            await to_thread.run_sync(file.seek, offset, limiter=self._disk)
+            left = length
+            while left is None or left > 0:
+                most = _PIECE_BYTES if left is None else min(_PIECE_BYTES, left)
+                piece = await to_thread.run_sync(file.read, most, limiter=self._disk)
+                if not piece:
+                    return
+                left = None if left is None else left - len(piece)
+                yield piece
+
+    async def mark_pulled(self, name: str, caller: Caller) -> None:
+        """See `Dispatcher.mark_pulled`."""
+        may_change(caller)
+        now = self._clock.now()
+
+        def mark(tx: Transaction) -> None:
+            job = find(tx, name, caller)
+            if job.state.ended and job.results.pulled_at is None:
+                tx.update_job(replace(job, results=replace(job.results, pulled_at=now)))
+
+        await self._store.write(mark)
+
+
+def _started(view: Snapshot, *, job: str) -> tuple[Job, JobSpec, Submission] | None:
+    """The newest submission of a job that has a working folder of its own."""
+    known, spec = view.job(job), view.spec(job)
+    laid_out = [one for one in view.submissions(job) if one.workdir]
+    if known is None or spec is None or not laid_out:
+        return None
+    return known, spec, laid_out[-1]
+
+
+def _collectable(view: Snapshot, *, job: str) -> tuple[Job, JobSpec, Submission] | None:
+    found = _started(view, job=job)
+    if found is None or found[0].state in (State.PENDING, State.RUNNING, State.SUSPENDED):
+        return None
+    return found
+
+
+def _nothing_to_save(tx: Transaction, *, job: str) -> None:
+    known = tx.job(job)
+    if known is not None and known.results.state is ResultsState.SAVING:
+        tx.update_job(replace(known, results=replace(known.results, state=ResultsState.NONE)))

@@ -1,0 +1,154 @@
+"""Rules that run inside a unit of work: how news, operations and refusals change what is recorded."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from ..model.errors import Conflict, UnknownSchedulerState
+from ..model.job import Job, Submission
+from ..model.lifecycle import (
+    Attempt,
+    Observation,
+    Operation,
+    Phase,
+    Reason,
+    State,
+    advance,
+    exit_status,
+)
+from ..model.results import ResultsState
+from ..store.contract import Transaction
+
+__all__ = ["close", "fold", "request", "saves_results"]
+
+
+def fold(tx: Transaction, seen: Observation, now: datetime) -> Job | None:
+    """Fold one observation in; the job as it is now, or None when it was no news."""
+    submission = tx.submission(seen.submission)
+    if submission is None or submission.phase is Phase.CLOSED:
+        return None
+    attempt = tx.attempt(submission.job, 0, submission.attempt)
+    job = tx.job(submission.job)
+    if attempt is None or job is None:
+        raise UnknownSchedulerState(f"submission {seen.submission} has no job on record")
+    told = advance(attempt, seen)
+    if told is attempt:
+        return None
+    tx.put_attempt(told)
+    if told.state.ended:
+        tx.put_submission(replace(submission, phase=Phase.CLOSED))
+    return _follow(tx, job, told, now)
+
+
+def close(
+    tx: Transaction, submission: Submission, state: State, reason: Reason, why: str, now: datetime
+) -> Job | None:
+    """End a submission that no cluster holds."""
+    return fold(
+        tx,
+        Observation(
+            submission=submission.id,
+            as_of=now.timestamp(),
+            source="dispatcher",
+            state=state,
+            reason=reason,
+            why=why,
+            ended_at=now,
+        ),
+        now,
+    )
+
+
+def request(tx: Transaction, job: Job, operation: Operation, by: str, now: datetime) -> Job:
+    """Record an operation before anything acts on it. A job that no cluster has yet is ended at once.
+
+    Raises Conflict when the job's state forbids it.
+    """
+    _may(job, operation)
+    tx.append_audit(now, by, operation.value, job.id)
+    if operation in (Operation.STOP, Operation.KILL):
+        waiting = [
+            submission
+            for submission in tx.submissions(job.id)
+            if submission.phase in (Phase.HELD, Phase.DUE)
+        ]
+        for submission in waiting:
+            ended = close(
+                tx, submission, State.CANCELED, Reason.STOPPED, "stopped before it was handed over", now
+            )
+            if ended is not None and ended.state.ended:
+                return ended
+    tx.put_control(job.id, operation, by, now)
+    told = tx.update_job(replace(job, wanted=operation))
+    tx.append_event(now, "job.control", told, {"wanted": operation, "by": by})
+    return told
+
+
+def _may(job: Job, operation: Operation) -> None:
+    if job.state.ended:
+        raise Conflict(f"job {job.id} has ended ({job.state}); nothing is left to {operation}")
+    if operation is Operation.SUSPEND and job.state is not State.RUNNING:
+        raise Conflict(f"job {job.id} is {job.state}; only a running job can be suspended")
+    suspended = job.state is State.SUSPENDED or job.wanted is Operation.SUSPEND
+    if operation is Operation.RESUME and not suspended:
+        raise Conflict(f"job {job.id} is {job.state}; only a suspended job can be resumed")
+
+
+_SEEN_BY = {Operation.SUSPEND: State.SUSPENDED, Operation.RESUME: State.RUNNING}
+
+
+def _follow(tx: Transaction, job: Job, attempt: Attempt, now: datetime) -> Job:
+    """The job of one task stands where its newest attempt stands."""
+    told = replace(
+        job,
+        state=attempt.state,
+        reason=attempt.reason,
+        why=attempt.why,
+        started_at=attempt.started_at or job.started_at,
+        exit_code=attempt.exit_code,
+        signal=attempt.signal,
+        host=attempt.host,
+        attempt=attempt.number,
+        restart=attempt.restart,
+        usage=attempt.usage,
+        counts={attempt.state: 1},
+    )
+    if attempt.state.ended:
+        told = _ended(tx, told, attempt, now)
+    elif job.wanted is not None and attempt.state is _SEEN_BY.get(job.wanted):
+        tx.drop_control(job.id)
+        told = replace(told, wanted=None)
+    told = tx.update_job(told)
+    tx.append_event(now, "job.state", told, _changed(job, told))
+    return told
+
+
+def _ended(tx: Transaction, job: Job, attempt: Attempt, now: datetime) -> Job:
+    tx.drop_control(job.id)
+    results = job.results
+    if saves_results(tx, attempt):
+        results = replace(results, state=ResultsState.SAVING)
+    return replace(
+        job,
+        ended_at=attempt.ended_at or now,
+        exit_status=exit_status(attempt.state, attempt.reason, attempt.exit_code, attempt.signal),
+        wanted=None,
+        results=results,
+    )
+
+
+def saves_results(tx: Transaction, attempt: Attempt) -> bool:
+    """Whether a working folder was made for the attempt, so that something may have come out."""
+    submission = tx.submission(attempt.submission)
+    return submission is not None and bool(submission.workdir)
+
+
+_TOLD = ("state", "reason", "why", "exit_code", "signal", "exit_status", "host", "attempt", "restart")
+
+
+def _changed(before: Job, after: Job) -> dict[str, Any]:
+    news = {name: getattr(after, name) for name in _TOLD if getattr(before, name) != getattr(after, name)}
+    return {**news, "state": after.state, "revision": after.revision}

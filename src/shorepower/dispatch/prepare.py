@@ -1,0 +1,31 @@
+"""The working folder of a submission: the staged project, the results folder, standard input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..files.blobs import BlobStore
+from ..files.stage import stage
+from ..model.job import JobSpec
+
+__all__ = ["prepare"]
+
+
+def prepare(blobs: BlobStore, spec: JobSpec, work: Path) -> None:
+    """Lay out what the job starts in; doing it again starts over. Blocking.
+
+    ::
+
+        work/project/   the snapshot, where the job starts (not when in place)
+        work/results/   SHOREPOWER_RESULTS_DIR
+        work/stdin      standard input, where one was sent
+
+    Raises StorageFault (try again later), InvalidRequest (the snapshot cannot be laid out).
+    """
+    work.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (work / "results").mkdir(exist_ok=True)
+    if not spec.in_place:
+        stage(blobs, spec.tree, work / "project", links=spec.links)
+        (work / "project" / spec.workdir).mkdir(parents=True, exist_ok=True)
+    if spec.stdin:
+        (work / "stdin").write_bytes(blobs.get(spec.stdin))

@@ -1,0 +1,106 @@
+"""News comes back: what clusters see is folded into what is recorded, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+
+import anyio
+import structlog
+from anyio import to_thread
+from anyio.abc import TaskStatus
+from msgspec.structs import replace
+
+from ..clusters.contract import Cluster
+from ..host.contract import Clock
+from ..model.cluster import ClusterInfo
+from ..model.errors import ShorepowerError
+from ..model.job import Job
+from ..model.lifecycle import Observation
+from ..store.contract import Store, Transaction
+from .fold import fold
+from .news import News
+from .places import DispatchSettings, Places
+
+__all__ = ["Standing", "Watch"]
+
+log = structlog.get_logger(__name__)
+
+
+class Standing:
+    """The last known information of each cluster, and since when one does not answer."""
+
+    def __init__(self, clusters: Sequence[str]) -> None:
+        self.infos = {name: ClusterInfo(name=name, type="") for name in clusters}
+
+    def answered(self, info: ClusterInfo, now: datetime) -> None:
+        """Fresh information came."""
+        self.infos[info.name] = replace(info, as_of=now, stale_since=None, why_stale="")
+
+    def silent(self, name: str, why: str, now: datetime) -> None:
+        """No answer: what is known stays, marked since when."""
+        known = self.infos[name]
+        self.infos[name] = replace(known, stale_since=known.stale_since or now, why_stale=why)
+
+
+class Watch:
+    """Watches one cluster."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        standing: Standing,
+        places: Places,
+        settings: DispatchSettings,
+        clock: Clock,
+        news: News,
+    ) -> None:
+        self._cluster, self._store, self._standing = cluster, store, standing
+        self._places, self._settings, self._clock, self._news = places, settings, clock, news
+
+    async def run(self, *, task_status: TaskStatus[None]) -> None:
+        """Fold news in until cancelled. A store that refuses is tried again: no news is lost."""
+        task_status.started()
+        async for seen in self._cluster.watch():
+            if seen:
+                await self._keep(seen)
+
+    async def _keep(self, seen: Sequence[Observation]) -> None:
+        wait_s = self._settings.retry_first_s
+        while True:
+            try:
+                changed = await self._store.write(partial(_fold_all, seen=seen, now=self._clock.now()))
+                break
+            except ShorepowerError as fault:
+                log.warning("news could not be recorded; trying again", cause=type(fault).__name__)
+                await anyio.sleep(wait_s)
+                wait_s = min(wait_s * 2, self._settings.retry_most_s)
+        ended = [job.id for job in changed if job.state.ended]
+        if ended:
+            self._news.tell("saving")
+            await to_thread.run_sync(self._drop_secrets, ended)
+
+    def _drop_secrets(self, jobs: Sequence[str]) -> None:
+        for job in jobs:
+            (self._places.secrets / job).unlink(missing_ok=True)
+
+    async def keep_informed(self) -> None:
+        """Ask for the cluster's information now and then, until cancelled."""
+        while True:
+            await self.inform()
+            await anyio.sleep(self._settings.info_period_s)
+
+    async def inform(self) -> None:
+        """Ask once."""
+        try:
+            info = await self._cluster.info()
+        except ShorepowerError as fault:
+            self._standing.silent(self._cluster.name, str(fault), self._clock.now())
+        else:
+            self._standing.answered(info, self._clock.now())
+
+
+def _fold_all(tx: Transaction, seen: Sequence[Observation], now: datetime) -> list[Job]:
+    return [job for one in seen if (job := fold(tx, one, now))]
