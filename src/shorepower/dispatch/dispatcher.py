@@ -119,6 +119,7 @@ class Dispatcher:
 
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
         """Keep everything going until cancelled; ready once clusters are adopted and watched."""
+        await to_thread.run_sync(self._blobs.prepare)
         stop_hearing = self._store.subscribe(self._news.hear)
         try:
             async with create_task_group() as tg:

@@ -13,9 +13,9 @@ from anyio import CapacityLimiter, to_thread
 from msgspec.structs import replace
 
 from ..clusters.contract import Cluster
-from ..files.blobs import BlobStore
-from ..files.collect import remove
-from ..files.stage import reachable
+from ..files.blobs import BlobLost, BlobStore
+from ..files.remove import remove
+from ..files.stage import objects
 from ..host.contract import Clock
 from ..model.caller import Caller
 from ..model.errors import InvalidRequest, ShorepowerError
@@ -126,7 +126,7 @@ class Expire:
         if not unused:
             return 0
         roots = await self._store.read(lambda view: view.trees())
-        held = await to_thread.run_sync(reachable, self._blobs, roots, limiter=self._disk)
+        held = await to_thread.run_sync(_held, self._blobs, roots, limiter=self._disk)
         gone = [digest for digest in unused if digest not in held]
         await self._store.write(lambda tx: tx.forget_blobs(gone))
         return await to_thread.run_sync(self._blobs.delete, gone, limiter=self._disk)
@@ -173,6 +173,17 @@ class Expire:
         for submission in await self._store.read(lambda view: view.submissions(job_id)):
             if cluster := self._clusters.get(submission.cluster):
                 await cluster.forget(submission.id)
+
+
+def _held(blobs: BlobStore, roots: set[str]) -> set[str]:
+    """Every digest that these snapshots and inputs need."""
+    held = set(roots)
+    for root in roots:
+        try:
+            held.update(objects(blobs, root))
+        except (BlobLost, InvalidRequest):
+            continue  # an input that is no tree, or a snapshot damaged already: nothing below it to hold
+    return held
 
 
 def _ended_of(view: Snapshot, *, owner: str, before: datetime) -> list[Job]:

@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 
 import anyio
-import msgspec
 import structlog
 from anyio import CapacityLimiter, create_task_group, to_thread
 from anyio.abc import TaskStatus
 from msgspec.structs import replace
 
 from ..files.blobs import BlobStore
-from ..files.collect import Collected, collect, open_result, trim
+from ..files.remove import trim
+from ..files.collect import Listing, decode_listing, encode_listing, list_changes, read
 from ..host.contract import Clock
 from ..model.caller import Caller
 from ..model.errors import Fault, InvalidRequest, NotFound, ShorepowerError
@@ -34,8 +34,6 @@ log = structlog.get_logger(__name__)
 
 _PIECE_BYTES = 1 << 20
 _DIGESTS_LIMIT = 10_000
-
-_listing = msgspec.json.Decoder(tuple[FileEntry, ...])
 
 
 class Files:
@@ -65,7 +63,8 @@ class Files:
         if wrong := [digest for digest in digests if not is_digest(digest)]:
             raise InvalidRequest([Fault("digests", f"{wrong[0]!r} is no digest; write sha256:<64 hex>")])
         owned = await self._store.read(lambda view: view.blobs_owned(caller.user, digests))
-        present = await to_thread.run_sync(self._blobs.present, owned, limiter=self._disk)
+        gone = await to_thread.run_sync(self._blobs.missing, sorted(owned), limiter=self._disk)
+        present = owned.difference(gone)
         if present:
             until = self._clock.now() + timedelta(seconds=self._settings.blob_lease_s)
             await self._store.write(lambda tx: tx.lease_blobs(caller.user, present, until))
@@ -127,18 +126,34 @@ class Files:
         job, spec, submission = found
         work = Path(submission.workdir)
         try:
-            out = await to_thread.run_sync(
-                partial(collect, self._blobs, spec, work, hashed=True), limiter=self._collecting
-            )
+            out = await self._list(spec, work, digests=True)
         except (ShorepowerError, OSError) as fault:
             log.warning("results not collected", job=job_id, cause=type(fault).__name__)
-            await self._keep(job, ResultsState.FAILED, Collected(entries=(), faults=(str(fault),)))
+            await self._keep(job, ResultsState.FAILED, Listing(faults=(Fault("", str(fault)),)))
             return
         await self._keep(job, ResultsState.PARTIAL if out.faults else ResultsState.READY, out)
         if not out.faults and spec.tree is not None:
-            await to_thread.run_sync(partial(trim, work, out.entries), limiter=self._collecting)
+            await to_thread.run_sync(
+                partial(trim, self._blobs, spec.tree, work, links=spec.links), limiter=self._collecting
+            )
 
-    async def _keep(self, job: Job, state: ResultsState, out: Collected) -> None:
+    async def _list(self, spec: JobSpec, work: Path, *, digests: bool) -> Listing:
+        tree = None if spec.in_place else spec.tree
+        return await to_thread.run_sync(
+            partial(
+                list_changes,
+                self._blobs,
+                tree,
+                work,
+                links=spec.links,
+                results=spec.results,
+                hold_back=spec.hold_back,
+                digests=digests,
+            ),
+            limiter=self._collecting,
+        )
+
+    async def _keep(self, job: Job, state: ResultsState, out: Listing) -> None:
         now = self._clock.now()
         expires_at = now + timedelta(seconds=self._settings.results_keep_s)
 
@@ -150,11 +165,11 @@ class Files:
                 current.results,
                 state=state,
                 file_count=sum(entry.kind != "dir" for entry in out.entries),
-                size_bytes=sum(entry.size_bytes for entry in out.entries if entry.kind == "file"),
-                why="; ".join(out.faults[:5]),
+                size_bytes=out.size_bytes,
+                why="; ".join(f"{fault.field} {fault.message}".strip() for fault in out.faults[:5]),
                 expires_at=expires_at if state is not ResultsState.FAILED else None,
             )
-            tx.put_results_listing(job.id, msgspec.json.encode(out.entries))
+            tx.put_results_listing(job.id, encode_listing(out))
             told = tx.update_job(replace(current, results=results))
             tx.append_event(now, "job.results", told, {"results": state, "files": results.file_count})
 
@@ -165,16 +180,12 @@ class Files:
         job = await self._store.read(lambda view: find(view, name, caller))
         saved = await self._store.read(lambda view: view.results_listing(job.id))
         if saved is not None:
-            return _listing.decode(saved)
+            return decode_listing(saved).entries
         found = await self._store.read(partial(_started, job=job.id))
         if found is None:
             return ()
         _, spec, submission = found
-        out = await to_thread.run_sync(
-            partial(collect, self._blobs, spec, Path(submission.workdir), hashed=False),
-            limiter=self._collecting,
-        )
-        return out.entries
+        return (await self._list(spec, Path(submission.workdir), digests=False)).entries
 
     async def read_file(
         self, name: str, path: bytes, area: str, caller: Caller, *, offset: int, length: int | None
@@ -185,17 +196,16 @@ class Files:
         if found is None or job.results.state is ResultsState.EXPIRED:
             raise NotFound(f"the results of {job.id} do not lie here (any more)")
         work = Path(found[2].workdir)
-        file = await to_thread.run_sync(open_result, work, path, area, limiter=self._disk)
-        with file:
-            await to_thread.run_sync(file.seek, offset, limiter=self._disk)
-            left = length
-            while left is None or left > 0:
-                most = _PIECE_BYTES if left is None else min(_PIECE_BYTES, left)
-                piece = await to_thread.run_sync(file.read, most, limiter=self._disk)
-                if not piece:
-                    return
-                left = None if left is None else left - len(piece)
-                yield piece
+        end = None if length is None else offset + length
+        while end is None or offset < end:
+            most = _PIECE_BYTES if end is None else min(_PIECE_BYTES, end - offset)
+            piece = await to_thread.run_sync(
+                partial(read, work, path, area, offset=offset, length=most), limiter=self._disk
+            )
+            if not piece:
+                return
+            offset += len(piece)
+            yield piece
 
     async def mark_pulled(self, name: str, caller: Caller) -> None:
         """See `Dispatcher.mark_pulled`."""

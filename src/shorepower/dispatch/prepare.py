@@ -28,4 +28,6 @@ def prepare(blobs: BlobStore, spec: JobSpec, work: Path) -> None:
         stage(blobs, spec.tree, work / "project", links=spec.links)
         (work / "project" / spec.workdir).mkdir(parents=True, exist_ok=True)
     if spec.stdin:
-        (work / "stdin").write_bytes(blobs.get(spec.stdin))
+        with (work / "stdin").open("wb") as file:
+            for digest in spec.stdin:
+                file.write(blobs.get(digest))

@@ -86,7 +86,7 @@ class Intake:
         return await self._store.read(lambda view: view.job(found[0]))
 
     async def _check_tree(self, spec: JobSpec, caller: Caller) -> list[Fault]:
-        wanted = [digest for digest in (spec.tree, spec.stdin) if digest]
+        wanted = [*([spec.tree] if spec.tree else []), *spec.stdin]
         if not wanted:
             return []
         owned = await self._store.read(lambda view: view.blobs_owned(caller.user, wanted))

@@ -121,8 +121,8 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Globs that narrow what comes home; empty takes everything new or changed."""
     hold_back: tuple[str, ...] = ()
     """gitignore-style lines of what never comes home (the project's ``.shoreignore``)."""
-    stdin: str | None = None
-    """Digest of a blob that becomes standard input; None is empty input."""
+    stdin: tuple[str, ...] = ()
+    """Digests of the blobs that together become standard input; none is empty input."""
     tags: dict[str, str] = {}
     grace_s: float = 30.0
     """Between SIGTERM and SIGKILL on stop and at the time limit."""
