@@ -44,7 +44,11 @@ class Controls:
         with self._news.listen(f"control:{self._cluster.name}") as asked:
             task_status.started()
             while True:
-                left = await self._round()
+                try:
+                    left = await self._round()
+                except ShorepowerError as fault:
+                    log.warning("operations put off", cause=type(fault).__name__)
+                    left = 1
                 await asked.wait(self._settings.control_repeat_s if left else self._settings.retry_most_s)
 
     async def _round(self) -> int:

@@ -14,8 +14,8 @@ from anyio.abc import TaskStatus
 from msgspec.structs import replace
 
 from ..files.blobs import BlobStore
-from ..files.remove import trim
 from ..files.collect import Listing, decode_listing, encode_listing, list_changes, read
+from ..files.remove import trim
 from ..host.contract import Clock
 from ..model.caller import Caller
 from ..model.errors import Fault, InvalidRequest, NotFound, ShorepowerError

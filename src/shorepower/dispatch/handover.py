@@ -5,7 +5,7 @@ The only caller of `Cluster.submit`. It never orders jobs by merit: that is the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -15,10 +15,10 @@ from anyio import CapacityLimiter, create_task_group, to_thread
 from anyio.abc import TaskGroup, TaskStatus
 from msgspec.structs import replace
 
-from ..clusters.contract import Cluster, Order, Where
+from ..clusters.contract import Cluster, Finding, Order, Where
 from ..files.blobs import BlobStore
 from ..host.contract import Clock
-from ..model.errors import InvalidRequest, StorageFault, SubmitRefused
+from ..model.errors import InvalidRequest, ShorepowerError, StorageFault, SubmitRefused
 from ..model.job import Job, JobSpec, Submission
 from ..model.lifecycle import Operation, Phase, Reason, State
 from ..store.contract import Snapshot, Store, Transaction
@@ -52,24 +52,32 @@ class Handover:
         self._places, self._settings, self._clock, self._news = places, settings, clock, news
         self._staging = CapacityLimiter(settings.stage_workers)
         self._wait_s = settings.retry_first_s
-        self._in_doubt = False
+        self._doubtful: set[str] = set()
+        """Submissions of which nobody knows whether they arrived."""
         self._laying_out: set[str] = set()
         """Submissions that are being laid out or wait in ``_ready``; at most a batch."""
         self._ready: list[Prepared] = []
         self._due_news = Waiter()
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
-        """Find what was in flight, then hand over what is due until cancelled."""
+        """Find what was in flight, then hand over what is due until cancelled.
+
+        A store that refuses (a full disk) stops nothing: what is due stays due and is tried again.
+        """
         with self._news.listen(f"due:{self._cluster.name}") as self._due_news:
-            await self._find_again((Phase.HANDING, Phase.HANDED))
+            await self._find_again()
             async with create_task_group() as tg:
                 task_status.started()
                 while True:
-                    await self._take_up(tg)
-                    await self._hand_over()
-                    if self._in_doubt:
-                        await self._find_again((Phase.HANDING,))
-                    wait_s = self._wait_s if self._in_doubt else self._settings.retry_most_s
+                    try:
+                        await self._take_up(tg)
+                        await self._hand_over()
+                        if self._doubtful:
+                            await self._find_again(self._doubtful)
+                    except ShorepowerError as fault:
+                        log.warning("handing over put off", cause=type(fault).__name__)
+                        await anyio.sleep(self._settings.retry_first_s)
+                    wait_s = self._wait_s if self._doubtful else self._settings.retry_most_s
                     await self._due_news.wait(0.0 if self._ready else wait_s)
 
     async def _take_up(self, tg: TaskGroup) -> None:
@@ -77,96 +85,99 @@ class Handover:
         room = self._settings.handover_batch - len(self._laying_out)
         if room <= 0:
             return
-        for job, spec, submission in await self._store.read(self._due):
-            if submission.id not in self._laying_out and room > 0:
-                room -= 1
-                self._laying_out.add(submission.id)
-                tg.start_soon(self._prepare, job, spec, submission)
+        read = partial(self._due, besides=frozenset(self._laying_out), limit=room)
+        for job, spec, submission in await self._store.read(read):
+            self._laying_out.add(submission.id)
+            tg.start_soon(self._prepare, job, spec, submission)
 
-    def _due(self, view: Snapshot) -> list[tuple[Job, JobSpec, Submission]]:
+    def _due(
+        self, view: Snapshot, *, besides: Collection[str], limit: int
+    ) -> list[tuple[Job, JobSpec, Submission]]:
         now = self._clock.now()
-        most = self._settings.handover_batch + len(self._laying_out)
-        due = view.submissions_in(self._cluster.name, (Phase.DUE,), most)
-        ready = [one for one in due if one.not_before is None or one.not_before <= now]
-        return [known for one in ready if (known := _known(view, one))]
+        due = view.submissions_in(self._cluster.name, (Phase.DUE,), limit + len(besides))
+        ready = [one for one in due if one.id not in besides]
+        ready = [one for one in ready if one.not_before is None or one.not_before <= now]
+        return [known for one in ready[:limit] if (known := _known(view, one))]
 
     async def _prepare(self, job: Job, spec: JobSpec, submission: Submission) -> None:
         work = self._places.work(submission.id)
         try:
             await to_thread.run_sync(prepare, self._blobs, spec, work, limiter=self._staging)
-        except StorageFault as fault:
-            await self._leave_due(submission, str(fault))
-            await anyio.sleep(self._settings.retry_first_s)
-            self._laying_out.discard(submission.id)
-        except (InvalidRequest, OSError) as fault:
-            await self._end(submission, f"the project could not be laid out: {fault}")
-            self._laying_out.discard(submission.id)
-        else:
             staged = replace(submission, workdir=str(work))
             self._ready.append((staged, order_of(job, spec, staged, self._places)))
+        except InvalidRequest as fault:
+            await self._put_aside(submission, partial(self._end, why=f"cannot be laid out: {fault}"))
+        except StorageFault as fault:
+            await self._put_aside(submission, partial(self._leave_due, why=str(fault)))
         self._due_news.wake()
+
+    async def _put_aside(
+        self, submission: Submission, tell: Callable[[Submission], Awaitable[None]]
+    ) -> None:
+        """Tell why it was not handed over; it is looked at again after a while if it is still due."""
+        try:
+            await tell(submission)
+        except ShorepowerError as fault:
+            log.warning("not recorded", submission=submission.id, cause=type(fault).__name__)
+        await anyio.sleep(self._settings.retry_first_s)
+        self._laying_out.discard(submission.id)
 
     async def _hand_over(self) -> None:
         """Send what is laid out, marked before, its handle kept after."""
         if not self._ready:
             return
         ready, self._ready = self._ready, []
-        try:
-            handing = await self._store.write(partial(_mark_handing, ready=ready))
-            sent = [await self._send(submission, order) for submission, order in handing]
-            handed = [pair for pair in sent if pair is not None]
-            if handed:
-                await self._store.write(partial(_mark_handed, handed=handed))
-        finally:
-            self._laying_out.difference_update(submission.id for submission, _ in ready)
+        self._laying_out.difference_update(submission.id for submission, _ in ready)
+        handing = await self._store.write(partial(_mark_handing, ready=ready))
+        self._doubtful.update(submission.id for submission, _ in handing)
+        sent = [await self._send(submission, order) for submission, order in handing]
+        handed = [pair for pair in sent if pair is not None]
+        await self._store.write(partial(_mark_handed, handed=handed))
+        self._doubtful.difference_update(submission for submission, _ in handed)
 
     async def _send(self, submission: Submission, order: Order) -> tuple[str, str] | None:
-        """(submission id, handle), or None when refused or in doubt."""
+        """(submission id, handle), or None when it was refused or nobody knows."""
         try:
             return submission.id, await self._cluster.submit(order)
         except SubmitRefused as refusal:
-            await self._end(submission, str(refusal))
+            await self._end(submission, why=str(refusal))
+            self._doubtful.discard(submission.id)
         except Exception as fault:  # anything else leaves it unknown whether it was queued
             log.warning("submit in doubt", submission=submission.id, cause=type(fault).__name__)
-            self._in_doubt = True
         return None
 
-    async def _find_again(self, phases: Sequence[Phase]) -> None:
-        """Ask the cluster for what may have been sent before."""
-        orders = await self._store.read(
-            partial(open_orders, cluster=self._cluster.name, phases=phases, places=self._places)
-        )
-        self._in_doubt = False
-        if not orders:
-            return
-        findings = await self._cluster.adopt(orders)
-        now = self._clock.now()
-
-        def settle(tx: Transaction) -> None:
-            stopping = (Operation.STOP, Operation.KILL)
-            controls = tx.controls(self._cluster.name)
-            stopped = {control.job for control in controls if control.operation in stopping}
-            for finding in findings:
-                submission = tx.submission(finding.submission)
-                if submission is None or submission.phase is Phase.CLOSED:
-                    continue
-                if finding.where is Where.FOUND:
-                    tx.put_submission(replace(submission, phase=Phase.HANDED, handle=finding.handle))
-                    for seen in finding.observations:
-                        fold(tx, seen, now)
-                elif finding.where is Where.ABSENT and submission.phase is Phase.HANDING:
-                    _back_to_due(tx, submission, stopped, now)
-
-        await self._store.write(settle)
-        self._in_doubt = any(finding.where is Where.UNKNOWN for finding in findings)
+    async def _find_again(self, only: Collection[str] | None = None) -> None:
+        """Ask the cluster for what may have been sent before: all that is open, or ``only`` these."""
+        read = partial(open_orders, cluster=self._cluster.name, only=only, places=self._places)
+        orders = await self._store.read(read)
+        findings = await self._cluster.adopt(orders) if orders else ()
+        if findings:
+            await self._store.write(partial(self._settle, findings=findings))
+            self._news.tell("saving")
+        self._doubtful = {one.submission for one in findings if one.where is Where.UNKNOWN}
         self._wait_s = (
             min(self._wait_s * 2, self._settings.retry_most_s)
-            if self._in_doubt
+            if self._doubtful
             else self._settings.retry_first_s
         )
-        self._news.tell("saving")
 
-    async def _leave_due(self, submission: Submission, why: str) -> None:
+    def _settle(self, tx: Transaction, *, findings: Sequence[Finding]) -> None:
+        now = self._clock.now()
+        stopping = (Operation.STOP, Operation.KILL)
+        controls = tx.controls(self._cluster.name)
+        stopped = {control.job for control in controls if control.operation in stopping}
+        for finding in findings:
+            submission = tx.submission(finding.submission)
+            if submission is None or submission.phase is Phase.CLOSED:
+                continue
+            if finding.where is Where.FOUND:
+                tx.put_submission(replace(submission, phase=Phase.HANDED, handle=finding.handle))
+                for seen in finding.observations:
+                    fold(tx, seen, now)
+            elif finding.where is Where.ABSENT and submission.phase is Phase.HANDING:
+                _back_to_due(tx, submission, stopped, now)
+
+    async def _leave_due(self, submission: Submission, *, why: str) -> None:
         now = self._clock.now()
 
         def explain(tx: Transaction) -> None:
@@ -177,15 +188,17 @@ class Handover:
 
         await self._store.write(explain)
 
-    async def _end(self, submission: Submission, why: str) -> None:
+    async def _end(self, submission: Submission, *, why: str) -> None:
         now = self._clock.now()
         await self._store.write(lambda tx: close(tx, submission, State.FAILED, Reason.LAUNCH, why, now))
 
 
-def open_orders(view: Snapshot, *, cluster: str, phases: Sequence[Phase], places: Places) -> list[Order]:
-    """The orders of all submissions of a cluster in some phases, oldest first."""
-    open_ = view.submissions_in(cluster, phases)
-    known = [entry for one in open_ if (entry := _known(view, one))]
+def open_orders(
+    view: Snapshot, *, cluster: str, only: Collection[str] | None, places: Places
+) -> list[Order]:
+    """The orders of all submissions that a cluster has or may have, oldest first; or of ``only`` these."""
+    open_ = view.submissions_in(cluster, (Phase.HANDING, Phase.HANDED))
+    known = [entry for one in open_ if (only is None or one.id in only) and (entry := _known(view, one))]
     return [order_of(job, spec, submission, places) for job, spec, submission in known]
 
 
