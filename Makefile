@@ -41,7 +41,8 @@ docs: $(READY)-run $(READY)-docs
 wheel: $(READY)-run
 	.ci/wheel
 
-# What is pinned, taken anew from the latest versions that pyproject.toml allows.
+# What is pinned, taken anew from the latest versions that pyproject.toml allows. With the oldest Python supported,
+# of which Debian 12 has the earliest patch: make constraints PYTHON=/usr/bin/python3
 constraints:
 	rm -rf build/constraints
 	$(PYTHON) -m venv build/constraints
