@@ -49,7 +49,6 @@ def test_the_python_example_compares_models(tmp_path: Path) -> None:
     done = run([PYTHON, "compare.py", "--repeats", "1"], folder)
 
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
     assert done.stdout.startswith("569 biopsies, 30 measurements, 212 malignant\n")
     table = rows(folder / "results" / "metrics.csv")
     by_model = {row["model"]: float(row["auc"]) for row in table}
