@@ -1,0 +1,86 @@
+"""What was prepared goes out: its files, its input, then the job itself, once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from ..model.errors import InvalidRequest
+from ..model.job import Job, JobSpec
+from .client import new_key
+from .frames import encode_frame
+from .options import read_options
+from .prepare import Prepared, prepare
+from .statcache import StatCache
+from .upload import Pack, SendProgress, Sent, upload
+
+if TYPE_CHECKING:
+    from .client import Client
+
+__all__ = ["deliver", "send", "submit"]
+
+
+def send(client: Client, words: Sequence[str | Path], given: Mapping[str, Any]) -> Job:
+    """All steps in one, for programs."""
+    prepared = prepare(client, [str(word) for word in words], read_options(given))
+    for note in prepared.notes:
+        client.say(note)
+    sent = deliver(client, prepared)
+    return submit(client, prepared, sent, new_key())
+
+
+def deliver(
+    client: Client,
+    prepared: Prepared,
+    *,
+    thorough: bool = False,
+    progress: Callable[[SendProgress], None] | None = None,
+) -> Sent | None:
+    """Send the project; None when there is none to send. What the server has is not sent again."""
+    if prepared.stdin is not None:
+        body = encode_frame({"digest": _digest(prepared.stdin)}, prepared.stdin)
+        client.put_blobs(body)
+    if prepared.view is None:
+        return None
+
+    def put(pack: Pack) -> None:
+        client.put_blobs(pack.body, pack.encoding)
+
+    cache = StatCache.of(prepared.view.root, prepared.settings.places.cache_dir)
+    sent = upload(
+        prepared.view,
+        missing=client.missing_blobs,
+        send=put,
+        cache=cache,
+        thorough=thorough,
+        progress=progress,
+    )
+    cache.save()
+    return sent
+
+
+def submit(client: Client, prepared: Prepared, sent: Sent | None, key: str) -> Job:
+    """Record the job; on the server's disk when this returns.
+
+    What was cleared away on the server between asking and submitting is sent once more.
+    """
+    try:
+        return client.submit_spec(_complete(prepared, sent), key=key, secrets=prepared.secrets)
+    except InvalidRequest as wrong:
+        if sent is None or all(fault.field != "tree" for fault in wrong.faults):
+            raise
+    again = deliver(client, prepared, thorough=True)
+    return client.submit_spec(_complete(prepared, again), key=key, secrets=prepared.secrets)
+
+
+def _complete(prepared: Prepared, sent: Sent | None) -> JobSpec:
+    stdin = None if prepared.stdin is None else _digest(prepared.stdin)
+    return replace(prepared.spec, tree=sent.tree if sent else None, stdin=stdin)
+
+
+def _digest(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()

@@ -1,0 +1,133 @@
+"""A job in the hand of a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..model.job import Job
+from ..model.lifecycle import Operation, State
+from ..model.output import OutputPiece
+from ..model.results import FileEntry
+from .errors import JobFailed
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .pull import PullReport
+
+__all__ = ["JobHandle", "bring_home"]
+
+
+class JobHandle:
+    """One job; what it knows is from when it last asked."""
+
+    def __init__(self, client: Client, job: Job) -> None:
+        self.client, self.job = client, job
+
+    def __repr__(self) -> str:
+        return f"<job {self.job.id} {self.job.name!r} {self.job.state.value}>"
+
+    @property
+    def id(self) -> str:
+        """Twelve characters."""
+        return self.job.id
+
+    @property
+    def state(self) -> State:
+        """As of the last time it was asked for."""
+        return self.job.state
+
+    def refresh(self) -> Job:
+        """Ask how it stands now."""
+        self.job = self.client.job(self.id)
+        return self.job
+
+    def wait(self, timeout_s: float | None = None, *, check: bool = True) -> Job:
+        """Until it has ended and its results are collected. Raises TimeoutError, and JobFailed unless
+        ``check`` is False."""
+        self.job = self.client.wait(self.id, timeout_s=timeout_s)
+        if check:
+            self.check()
+        return self.job
+
+    def check(self) -> None:
+        """Raises JobFailed when it ended as anything but COMPLETED."""
+        if self.job.state.ended and self.job.state is not State.COMPLETED:
+            raise JobFailed(self.job)
+
+    def logs(self, *, follow: bool = False) -> str:
+        """Everything it wrote so far to both streams (with ``follow``: until its end), as text."""
+        return b"".join(piece.data for piece in self.output(follow=follow)).decode(errors="replace")
+
+    def output(self, *, follow: bool = True) -> Iterable[OutputPiece]:
+        """Its output piece by piece."""
+        return self.client.output(self.id, follow=follow)
+
+    def files(self) -> tuple[FileEntry, ...]:
+        """What came out of it so far."""
+        return self.client.files(self.id).entries
+
+    def pull(
+        self,
+        *globs: str,
+        to: str | Path | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> PullReport:
+        """Bring results home: all, or those that a glob names."""
+        folder = None if to is None else Path(to)
+        return bring_home(self.client, self.job, globs=globs, to=folder, progress=progress)
+
+    def stop(self) -> Job:
+        """SIGTERM, and SIGKILL after the grace."""
+        return self._control(Operation.STOP)
+
+    def kill(self) -> Job:
+        """SIGKILL at once."""
+        return self._control(Operation.KILL)
+
+    def suspend(self) -> Job:
+        """Halt it where it is; its cpus stay taken."""
+        return self._control(Operation.SUSPEND)
+
+    def resume(self) -> Job:
+        """Let a suspended one go on."""
+        return self._control(Operation.RESUME)
+
+    def _control(self, operation: Operation) -> Job:
+        self.job = self.client.control(self.id, operation)
+        return self.job
+
+
+def bring_home(
+    client: Client,
+    job: Job,
+    *,
+    globs: Sequence[str] = (),
+    to: Path | None = None,
+    limit_bytes: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> PullReport:
+    """Fetch what came out of a job into the place that it belongs to, and tell the server when all of an
+    ended job's results are home."""
+    from .ledger import Ledger
+    from .pull import choose_target, pull
+
+    spec = client.spec(job.id)
+    script = f"{spec.workdir}/{spec.script}".lstrip("/") if spec.script else ""
+    report = pull(
+        job,
+        client.files(job.id).entries,
+        choose_target(job, cwd=Path.cwd(), to=to),
+        fetch=lambda entries: client.read_files(job.id, entries),
+        blob=client.blob,
+        tree=spec.tree,
+        ledger=Ledger(client.settings.places.client_dir),
+        script=script,
+        globs=globs,
+        limit_bytes=limit_bytes,
+        progress=progress,
+    )
+    if report.complete and not globs and job.state.ended:
+        client.mark_pulled(job.id)
+    return report

@@ -1,0 +1,186 @@
+"""Looks on this machine for the program that runs a script, by the rules of `model.runtime`."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from ..model.errors import Fault, InvalidRequest
+from ..model.runtime import Script, Session, Way, suffix_of, uv_places, ways
+
+__all__ = ["Chosen", "choose", "choose_elsewhere", "find_program", "find_uv", "read_script", "version_of"]
+
+VERSION_TIMEOUT_S = 3.0
+_HEAD_BYTES = 1 << 16
+
+
+class Chosen(Struct, frozen=True, kw_only=True):
+    """The way that is taken, with the program as it was found."""
+
+    way: Way
+    program: str
+    version: str = ""
+
+    @property
+    def label(self) -> str:
+        """``Python 3.11 (the project's .venv)``."""
+        return f"{self.way.runtime} {self.version}".rstrip() + f" ({self.way.why})"
+
+
+def read_script(file: Path, path: str) -> tuple[Script, list[str]]:
+    """What a script says of itself, and the lines of its head. Raises InvalidRequest in words."""
+    try:
+        with file.open("rb") as content:
+            head = content.read(_HEAD_BYTES)
+        run_bit = os.access(file, os.X_OK)
+    except OSError as error:
+        raise InvalidRequest([Fault("SCRIPT", f"{path!r} cannot be read: {error.strerror}")]) from None
+    lines = head.decode(errors="replace").splitlines()
+    first = lines[0] if lines else ""
+    return Script(path=path, first_line=first, run_bit=run_bit), lines
+
+
+def choose(script: Script, session: Session, cache_dir: Path | None = None) -> Chosen:
+    """The first way whose program is here. Raises InvalidRequest naming all that were looked for."""
+    if suffix_of(script.path) == ".ipynb":
+        session = msgspec.structs.replace(session, papermill=_has_papermill(session))
+    known = ways(script, session)
+    for way in known:
+        if found := find_program(way.program, session.env):
+            return Chosen(way=way, program=found, version=version_of(way, found, cache_dir))
+    looked = ", ".join(f"{way.program} ({way.why})" for way in known)
+    raise InvalidRequest(
+        [
+            Fault(
+                "SCRIPT", f"{script.path} needs {known[-1].runtime}, which is not here; looked for {looked}"
+            )
+        ]
+    )
+
+
+def choose_elsewhere(script: Script, session: Session) -> Chosen:
+    """The way by name alone, for a machine that does not have this one's programs."""
+    away = Session(julia_project=session.julia_project, scripts=session.scripts)
+    way = ways(script, away)[-1 if suffix_of(script.path) != ".sh" else 0]
+    return Chosen(way=msgspec.structs.replace(way, why="over there"), program=way.program)
+
+
+def find_program(program: str, env: Mapping[str, str], *, any_environment: bool = False) -> str | None:
+    """Where a program is: a path that is there, or the first in PATH that is not our own environment's
+    (unless ``any_environment``)."""
+    if program.startswith(("./", "../")):
+        return program
+    if "/" in program:
+        return program if os.access(program, os.X_OK) and not Path(program).is_dir() else None
+    folders = [folder for folder in env.get("PATH", os.defpath).split(os.pathsep) if folder]
+    if not any_environment:
+        folders = _without_our_own(folders, env)
+    places = (os.path.join(folder, program) for folder in folders)  # noqa: PTH118
+    return next((place for place in places if os.path.isfile(place) and os.access(place, os.X_OK)), None)  # noqa: PTH113
+
+
+def find_uv(env: Mapping[str, str]) -> str | None:
+    """Where uv is, if it is here."""
+    return next((found for place in uv_places(env) if (found := find_program(place, env))), None)
+
+
+def version_of(way: Way, program: str, cache_dir: Path | None) -> str:
+    """``3.11``, ``4.2.2``; empty when that would take long to find out."""
+    if way.runtime in ("Python", "papermill"):
+        return _python_version(program)
+    if way.runtime in ("Rscript", "Julia", "Quarto"):
+        return _asked_version(program, cache_dir)
+    return ""
+
+
+def _without_our_own(folders: Iterable[str], env: Mapping[str, str]) -> list[str]:
+    """PATH without the environment that shorepower itself is installed in, unless it was activated."""
+    own = sys.prefix
+    if own == sys.base_prefix or env.get("VIRTUAL_ENV") == own or env.get("CONDA_PREFIX") == own:
+        return list(folders)
+    ours = str(Path(own, "bin"))
+    return [folder for folder in folders if folder.rstrip("/") != ours]
+
+
+def _has_papermill(session: Session) -> bool:
+    """Whether the Python that would be taken has papermill, by looking, not by running it."""
+    pythons = ways(Script(path="x.py"), session)
+    found = next((place for way in pythons if (place := find_program(way.program, session.env))), None)
+    if found is None:
+        return False
+    prefixes = {Path(found).parent.parent, Path(os.path.realpath(found)).parent.parent}
+    return any(
+        next(prefix.glob(pattern), None)
+        for prefix in prefixes
+        for pattern in ("lib/python3*/site-packages/papermill", "lib/python3*/dist-packages/papermill")
+    )
+
+
+def _python_version(program: str) -> str:
+    config = Path(program).parent.parent / "pyvenv.cfg"
+    try:
+        if found := re.search(
+            r"^version(?:_info)?\s*=\s*(\d+\.\d+(?:\.\d+)?)", config.read_text(), re.MULTILINE
+        ):
+            return found[1]
+    except (OSError, UnicodeDecodeError):
+        pass  # no virtual environment: the name of the real program tells
+    found = re.fullmatch(r"python(\d+\.\d+)", Path(os.path.realpath(program)).name)
+    return found[1] if found else ""
+
+
+def _asked_version(program: str, cache_dir: Path | None) -> str:
+    """What ``--version`` says, remembered for as long as the program is the same file."""
+    try:
+        there = Path(program).stat()
+    except OSError:
+        return ""
+    mark = f"{os.path.realpath(program)}|{there.st_mtime_ns}|{there.st_size}"
+    file = cache_dir / "versions.json" if cache_dir else None
+    known = _remembered(file)
+    if mark not in known:
+        known[mark] = _say_version([program, "--version"])
+        _remember(file, known)
+    return known[mark]
+
+
+def _say_version(command: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=VERSION_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = re.search(rb"\d+\.\d+(?:\.\d+)?", done.stdout)
+    return found[0].decode() if found else ""
+
+
+def _remembered(file: Path | None) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, str]) if file else {}
+    except (OSError, msgspec.DecodeError):
+        return {}
+
+
+def _remember(file: Path | None, known: dict[str, str]) -> None:
+    if file is None:
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beside = file.with_name(f"{file.name}.{os.getpid()}")
+        beside.write_bytes(msgspec.json.encode(known))
+        beside.replace(file)
+    except OSError:
+        pass  # it is only remembered to save time

@@ -1,0 +1,369 @@
+"""From what a user typed to a job that could be submitted: found, checked, nothing sent yet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
+
+from ..model.check import unknown
+from ..model.errors import Fault, InvalidRequest
+from ..model.job import JobSpec, Origin
+from ..model.resources import Resources, parse_duration, parse_gpus, parse_memory
+from ..model.runtime import Session
+from .environment import Environment, gather
+from .interpreters import Chosen, choose, choose_elsewhere, find_program, read_script
+from .options import Options, parse_size
+from .project import Data, FoundProject, Limits, ProjectView, find_project, look_over
+from .sbatch import Directives, read_directives
+from .settings import Settings, load_settings
+from .words import find_script, no_such_program, path_in_job
+
+if TYPE_CHECKING:
+    from ..model.cluster import ClusterInfo
+    from .client import Client
+
+__all__ = ["Prepared", "prepare"]
+
+T = TypeVar("T")
+
+STDIN_LIMIT_BYTES = 16 << 20
+
+
+class Prepared(Struct, frozen=True, kw_only=True):
+    """Everything known before the first byte is sent."""
+
+    spec: JobSpec
+    """Without the digests of what is still to be sent."""
+    secrets: dict[str, str]
+    settings: Settings
+    found: FoundProject
+    view: ProjectView | None = None
+    """None in place: nothing is sent."""
+    chosen: Chosen | None = None
+    """None for a command."""
+    stdin: bytes | None = None
+    here: bool = True
+    """The cluster sees this file system."""
+    notes: tuple[str, ...] = ()
+    """Sentences to show before the start."""
+
+
+def prepare(
+    client: Client,
+    words: Sequence[str],
+    options: Options,
+    *,
+    ask_secret: Callable[[str], str] | None = None,
+    ask_ignored: Callable[[FoundProject], bool] | None = None,
+    read_stdin: Callable[[], bytes] | None = None,
+) -> Prepared:
+    """Find out what runs, with what, from where.
+
+    ``ask_ignored`` is asked once for a project whose files go elsewhere, if nothing says whether what
+    git ignores goes along. Raises InvalidRequest with the faults, ProjectTooLarge, Unreachable.
+    """
+    return _Preparation(client, list(words), options).run(ask_secret, ask_ignored, read_stdin)
+
+
+class _Preparation:
+    """The steps, and what each leaves for the next."""
+
+    def __init__(self, client: Client, words: list[str], options: Options) -> None:
+        self.client, self.words, self.options = client, words, options
+        self.cwd = (options.cwd or Path.cwd()).absolute()
+        self.notes: list[str] = []
+        self.faults: list[Fault] = []
+
+    def run(
+        self,
+        ask_secret: Callable[[str], str] | None,
+        ask_ignored: Callable[[FoundProject], bool] | None,
+        read_stdin: Callable[[], bytes] | None,
+    ) -> Prepared:
+        options = self.options
+        self.script = find_script(self.words, options, self.cwd)
+        self.found = find_project(
+            self.cwd, script=self.script, named=options.project, workdir=options.workdir
+        )
+        self.settings = load_settings(self.client.environ, project=self.found.root)
+        self.cluster = options.on or self.settings.run.on or "local"
+        self.here = self._sees_our_files(self._cluster_info())
+        self.directives = self._read_script()
+        self.environment = self._gather(ask_secret)
+        argv = self._argv()
+        resources = self._resources()
+        stdin = self._stdin(read_stdin)
+        if self.faults:
+            raise InvalidRequest(self.faults)
+        view = None if options.in_place else self._look_over(ask_ignored)
+        spec = self._spec(argv, resources, view)
+        self._look_there(spec)
+        return Prepared(
+            spec=spec,
+            secrets=self.environment.secrets,
+            settings=self.settings,
+            found=self.found,
+            view=view,
+            chosen=self.chosen,
+            stdin=stdin,
+            here=self.here,
+            notes=(*self.notes, *self.found.notes, *(view.notes if view else ())),
+        )
+
+    def _cluster_info(self) -> ClusterInfo:
+        allowed = self.settings.allowed_clusters
+        if allowed and self.cluster not in allowed:
+            raise InvalidRequest(
+                [
+                    Fault(
+                        "--on",
+                        f"this project goes to {', '.join(allowed)} only (shore.toml), not {self.cluster}",
+                    )
+                ]
+            )
+        known = {info.name: info for info in self.client.clusters()}
+        if self.cluster not in known:
+            raise InvalidRequest([Fault("--on", unknown("cluster", self.cluster, known))])
+        return known[self.cluster]
+
+    def _sees_our_files(self, info: ClusterInfo) -> bool:
+        if not info.capabilities.shared_files:
+            return False
+        if self.client.transport.address.socket:
+            return True
+        return self._probe()
+
+    def _probe(self) -> bool:
+        """Whether a file that is made here is seen where the jobs run."""
+        probe = self.found.root / f".shore-probe-{os.urandom(8).hex()}"
+        try:
+            probe.touch(exist_ok=False)
+        except OSError:
+            return False
+        try:
+            look = self.client.look([str(probe)]).get(str(probe))
+            return look is not None and look.exists
+        finally:
+            probe.unlink(missing_ok=True)
+
+    def _read_script(self) -> Directives:
+        if self.script is None:
+            return Directives()
+        self.known, head = read_script(self.script, path_in_job(self.script, self.found, self.options))
+        said = read_directives(head)
+        self.faults += said.faults
+        if said.unmapped:
+            self.notes.append(f"#SBATCH lines not used here: {', '.join(said.unmapped)}")
+        return said
+
+    def _gather(self, ask_secret: Callable[[str], str] | None) -> Environment:
+        try:
+            return gather(
+                self.client.environ,
+                here=self.here,
+                pass_env=self.settings.run.pass_env,
+                files=self.options.env_files,
+                given=self.options.env,
+                secrets=self.options.secrets,
+                ask=ask_secret,
+            )
+        except InvalidRequest as wrong:
+            self.faults += wrong.faults
+            return Environment()
+
+    def _argv(self) -> tuple[str, ...]:
+        self.chosen: Chosen | None = None
+        env = self.environment.env
+        if self.script is None:
+            if self.here and not _is_there(self.words[0], env, self.cwd):
+                self.faults.append(no_such_program(self.words[0], self.cwd))
+            return tuple(self.words)
+        root = self.found.root
+        venv = root / ".venv"
+        session = Session(
+            env=env,
+            project_venv=str(venv) if venv.is_dir() else None,
+            julia_project=(root / "Project.toml").is_file(),
+            scripts=self.settings.scripts,
+        )
+        try:
+            if self.here:
+                self.chosen = choose(self.known, session, self.settings.places.cache_dir)
+            else:
+                self.chosen = choose_elsewhere(self.known, session)
+        except InvalidRequest as wrong:
+            self.faults += wrong.faults
+            return tuple(self.words)
+        return self.chosen.way.argv(self.chosen.program, self.words[1:])
+
+    def _resources(self) -> Resources:
+        """Flags, then ``#SBATCH`` lines, then ``[run]``."""
+        given, said, run = self.options, self.directives, self.settings.run
+        memory = given.memory_mib or said.memory_mib or self._setting("mem", run.mem, parse_memory)
+        seconds = given.wall_time_s or said.wall_time_s or self._setting("time", run.time, parse_duration)
+        gpus = given.gpus or said.gpus or self._setting("gpus", run.gpus, parse_gpus) or (None, None)
+        return Resources(
+            cpu_count=given.cpus or said.cpus or run.cpus,
+            memory_mib=memory,
+            wall_time_s=seconds,
+            gpu_count=gpus[0],
+            gpu_type=gpus[1],
+        )
+
+    def _setting(self, key: str, value: str | int | None, read: Callable[[str], T]) -> T | None:
+        if value is None:
+            return None
+        try:
+            return read(str(value))
+        except ValueError as error:
+            self.faults.append(Fault(f"run.{key}", f"[run] {key}: {error}"))
+            return None
+
+    def _stdin(self, read_stdin: Callable[[], bytes] | None) -> bytes | None:
+        named = self.options.stdin
+        if named is None:
+            return None
+        try:
+            if named == "-":
+                data = read_stdin() if read_stdin else b""
+            else:
+                with (self.cwd / named).open("rb") as file:
+                    data = file.read(STDIN_LIMIT_BYTES + 1)
+        except OSError as error:
+            self.faults.append(Fault("--stdin", f"--stdin {named} cannot be read: {error.strerror}"))
+            return None
+        if len(data) > STDIN_LIMIT_BYTES:
+            self.faults.append(
+                Fault(
+                    "--stdin", f"--stdin {named} is over 16 MiB; put it into the project and read it there"
+                )
+            )
+        return data
+
+    def _look_over(self, ask_ignored: Callable[[FoundProject], bool] | None) -> ProjectView:
+        settings = self.settings
+        send_ignored = settings.run.send_ignored
+        if send_ignored is None and not self.here and ask_ignored is not None:
+            send_ignored = ask_ignored(self.found)
+        return look_over(
+            self.found,
+            here=self.here,
+            includes=(*settings.include, *self.options.include),
+            data=self._data(),
+            send_ignored=bool(send_ignored),
+            beside=_beside(settings, self.found.root),
+            environment=_environment_of(self.chosen),
+            limits=self._limits(),
+        )
+
+    def _limits(self) -> Limits:
+        most = self.options.max_send_bytes
+        if most is None and self.settings.run.max_send is not None:
+            most = parse_size(self.settings.run.max_send)
+        if most is None:
+            return Limits()
+        return Limits(max_bytes=most, max_files=max(Limits().max_files, most >> 12))
+
+    def _data(self) -> list[Data]:
+        given = []
+        for text in self.options.data:
+            path, equals, target = text.partition("=")
+            given.append(Data(path=str(self.cwd / path), target=target if equals else None))
+        for path, target in self.settings.data_for(self.cluster).items():
+            given.append(Data(path=str(self.found.root / path), target=target or None))
+        return given
+
+    def _spec(self, argv: tuple[str, ...], resources: Resources, view: ProjectView | None) -> JobSpec:
+        from .pull import machine_id
+
+        options, root = self.options, self.found.root
+        typed = self.words[0]
+        return JobSpec(
+            name=options.name or self.directives.name or typed.rpartition("/")[2] or typed,
+            argv=argv,
+            cluster=self.cluster,
+            queue=options.queue or self.directives.queue or self.settings.run.queue,
+            script=typed if self.script is not None else "",
+            resources=resources,
+            env=self.environment.env,
+            secrets=tuple(sorted(self.environment.secrets)),
+            project=str(root),
+            workdir=str(root / self.found.workdir) if options.in_place else self.found.workdir,
+            in_place=options.in_place,
+            links=view.links if view else (),
+            source_roots=view.source_roots if view else (),
+            origin=Origin(host=machine_id(), directory=str(root)),
+            results=options.results,
+            hold_back=view.hold_back if view else (),
+            tags=dict(options.tags),
+            umask=_umask(),
+            within_s=options.within_s,
+        )
+
+    def _look_there(self, spec: JobSpec) -> None:
+        """Ask the other side about every path that the job will need; a definite no is a refusal."""
+        if spec.in_place and not (self.here and self._probe()):
+            raise InvalidRequest(
+                [
+                    Fault(
+                        "--in-place",
+                        f"cluster {spec.cluster!r} does not see {spec.workdir}: leave --in-place out",
+                    )
+                ]
+            )
+        program = self.chosen.program if self.chosen else spec.argv[0]
+        programs = [program] if program.startswith("/") else []
+        targets = [link.target for link in spec.links]
+        asked = [*programs, *targets]
+        seen = self.client.look(asked)
+        for path in asked:
+            if path not in seen:
+                self.notes.append(f"{path} did not answer within 2 s; the job may fail there")
+        faults = [
+            Fault("SCRIPT", f"{path} cannot be run where the job goes")
+            for path in programs
+            if path in seen and not seen[path].executable
+        ]
+        if faults:
+            raise InvalidRequest(faults)
+        for path in targets:
+            if path in seen and not seen[path].exists:
+                self.notes.append(f"{path} does not exist where the job goes")
+
+
+def _is_there(program: str, env: dict[str, str], cwd: Path) -> bool:
+    if "/" in program:
+        return os.access(cwd / program, os.X_OK)
+    return find_program(program, env, any_environment=True) is not None
+
+
+def _environment_of(chosen: Chosen | None) -> Path | None:
+    """The Python environment whose editable installs matter."""
+    if chosen is None or chosen.way.runtime not in ("Python", "papermill") or "/" not in chosen.program:
+        return None
+    folder = Path(chosen.program).parent.parent
+    return folder if (folder / "pyvenv.cfg").is_file() else None
+
+
+def _beside(settings: Settings, root: Path) -> frozenset[str]:
+    from .ledger import Ledger
+
+    return Ledger(settings.places.client_dir).beside(root)
+
+
+def _umask() -> int:
+    """This process's, without changing it for a moment as umask(2) would."""
+    try:
+        with open("/proc/self/status") as status:
+            for line in status:
+                if line.startswith("Umask:"):
+                    return int(line.split()[1], 8)
+    except (OSError, ValueError):
+        pass  # no /proc here
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

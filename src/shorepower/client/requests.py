@@ -1,0 +1,461 @@
+"""Every call of ``/v1`` as a request and the decoding of its answer, without any I/O.
+
+A `Call` is worn by every client alike: `transport` carries it, whoever made it gets the value.
+"""
+
+from __future__ import annotations
+
+import http
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+from msgspec import Struct
+
+from ..model.caller import Caller
+from ..model.cluster import ClusterInfo
+from ..model.errors import (
+    Busy,
+    Conflict,
+    Fault,
+    InvalidRequest,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    ShorepowerError,
+    StorageFault,
+    TooLarge,
+    Unreachable,
+)
+from ..model.events import Event
+from ..model.job import Job, JobSpec
+from ..model.lifecycle import Attempt, Operation
+from ..model.results import FileEntry, ResultsState
+from .errors import ServerFault
+
+__all__ = ["Answer", "Call", "JobPage", "JobQuery", "Request", "ServerInfo", "problem_error"]
+
+T = TypeVar("T")
+JSON = "application/json"
+FRAMES = "application/vnd.shorepower.frames"
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """One HTTP request, before an address and a token are added."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = {}
+    body: bytes | None = None
+    repeatable: bool = False
+    """Sending it twice does no more than sending it once."""
+    wait_s: float = 0.0
+    """How long the server may wait on purpose before it answers."""
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """A whole answer; names of headers in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+
+
+class Call(Generic[T]):
+    """A request, and what its answer means."""
+
+    def __init__(self, request: Request, decode: Callable[[Answer], T]) -> None:
+        self.request, self.decode = request, decode
+
+
+class ServerInfo(Struct, frozen=True, kw_only=True):
+    """``GET /v1/server``."""
+
+    version: str
+    protocol: str = "v1"
+    host: str = ""
+    pid: int = 0
+    user: str = ""
+    private: bool = False
+    state_dir: str = ""
+    started_at: datetime | None = None
+    counts: dict[str, int] = {}
+
+
+class JobPage(Struct, frozen=True, kw_only=True):
+    """Some jobs, newest first, and the cursor of the next page."""
+
+    jobs: tuple[Job, ...]
+    next: str | None = None
+
+
+class JobQuery(Struct, frozen=True, kw_only=True):
+    """Which jobs to list."""
+
+    states: tuple[str, ...] = ()
+    cluster: str | None = None
+    name: str | None = None
+    tags: dict[str, str] = {}
+    since: datetime | None = None
+    recent: bool = False
+    """Living jobs, and those that ended within the last day."""
+    cursor: str | None = None
+    limit: int = 50
+
+
+class EventPage(Struct, frozen=True, kw_only=True):
+    """Events after a number, and the number to go on from."""
+
+    events: tuple[Event, ...]
+    next: int
+
+
+class Listing(Struct, frozen=True, kw_only=True):
+    """What came out of a job."""
+
+    state: ResultsState
+    entries: tuple[FileEntry, ...]
+
+
+class Look(Struct, frozen=True, kw_only=True):
+    """What a path is where the jobs run, as the caller."""
+
+    path: str = ""
+    exists: bool = False
+    is_directory: bool = False
+    readable: bool = False
+    writable: bool = False
+    executable: bool = False
+
+
+class TokenInfo(Struct, frozen=True, kw_only=True):
+    """A token without its secret."""
+
+    id: str
+    name: str
+    user: str
+    scope: str
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    used_at: datetime | None = None
+
+
+class NewToken(Struct, frozen=True, kw_only=True):
+    """A token with its secret, which is told this once."""
+
+    secret: str
+    token: TokenInfo
+
+
+class Footprint(Struct, frozen=True, kw_only=True):
+    """What the server keeps on disk for the caller."""
+
+    blobs_bytes: int = 0
+    results_bytes: int = 0
+    output_bytes: int = 0
+    free_bytes: int = 0
+    budget_bytes: int = 0
+    job_count: int = 0
+
+
+# jobs
+
+
+def submit(spec: JobSpec, key: str, secrets: Mapping[str, str]) -> Call[Job]:
+    """Record a job, once under its key."""
+    body = msgspec.json.encode({"spec": spec, "secrets": secrets})
+    headers = {"Idempotency-Key": key}
+    return Call(_post("/v1/jobs", body, headers=headers, repeatable=True), _decoder(Job))
+
+
+def job(name: str, *, revision: int | None = None, wait_s: float = 0.0) -> Call[Job]:
+    """A job; with ``revision``, as soon as it is newer or the wait is over."""
+    query = {"revision": revision, "wait": _seconds(wait_s)} if revision is not None else {}
+    return Call(_get(_job_path(name), query, wait_s=wait_s), _decoder(Job))
+
+
+def jobs(wanted: JobQuery) -> Call[JobPage]:
+    """One page of jobs."""
+    query: list[tuple[str, Any]] = [
+        *(("state", state) for state in wanted.states),
+        ("on", wanted.cluster),
+        ("name", wanted.name),
+        *(("tag", f"{key}={value}") for key, value in wanted.tags.items()),
+        ("since", wanted.since.isoformat() if wanted.since else None),
+        ("recent", 1 if wanted.recent else None),
+        ("cursor", wanted.cursor),
+        ("limit", wanted.limit),
+    ]
+    return Call(_get("/v1/jobs", query), _decoder(JobPage))
+
+
+def spec(name: str) -> Call[JobSpec]:
+    """What was submitted."""
+    return Call(_get(f"{_job_path(name)}/spec"), _decoder(JobSpec))
+
+
+def attempts(name: str) -> Call[list[Attempt]]:
+    """Every attempt so far."""
+    return _field(_get(f"{_job_path(name)}/attempts"), "attempts", list[Attempt])
+
+
+def control(name: str, operation: Operation) -> Call[Job]:
+    """Record an operation; asking again is harmless."""
+    return Call(_post(f"{_job_path(name)}/{operation.value}", b"", repeatable=True), _decoder(Job))
+
+
+def keep(name: str, until: datetime | None) -> Call[Job]:
+    """Move the moment when results expire; None keeps them for good."""
+    body = msgspec.json.encode({"until": until})
+    return Call(_post(f"{_job_path(name)}/keep", body, repeatable=True), _decoder(Job))
+
+
+def pulled(name: str) -> Call[None]:
+    """Say that everything listed has come home."""
+    return Call(_post(f"{_job_path(name)}/pulled", b"", repeatable=True), _nothing)
+
+
+# output and events
+
+
+def output(
+    name: str,
+    *,
+    cursor: str | None = None,
+    follow: bool = False,
+    wait_s: float = 0.0,
+    tail_bytes: int | None = None,
+) -> Request:
+    """Frames of output from a cursor on: with ``follow`` until the job's end, else one (long) poll."""
+    query = {
+        "cursor": cursor,
+        "follow": 1 if follow else None,
+        "wait": _seconds(wait_s),
+        "tail": tail_bytes if cursor is None else None,
+    }
+    return _get(f"{_job_path(name)}/output", query, wait_s=wait_s, accept=FRAMES)
+
+
+def events(*, after: int | None = None, job: str | None = None, wait_s: float = 0.0) -> Call[EventPage]:
+    """News after a number; None: from now on."""
+    query = {"after": after, "job": job, "wait": _seconds(wait_s)}
+    return Call(_get("/v1/events", query, wait_s=wait_s), _decoder(EventPage))
+
+
+# clusters, paths, the server
+
+
+def clusters() -> Call[list[ClusterInfo]]:
+    """Last known information about each."""
+    return _field(_get("/v1/clusters"), "clusters", list[ClusterInfo])
+
+
+def look(paths: Sequence[str]) -> Call[dict[str, Look]]:
+    """What these paths are on the server's side; one that did not answer is left out."""
+    body = msgspec.json.encode({"paths": list(paths)})
+    return _field(_post("/v1/look", body, repeatable=True), "paths", dict[str, Look])
+
+
+def server() -> Call[ServerInfo]:
+    """Who answers."""
+    return Call(_get("/v1/server"), _decoder(ServerInfo))
+
+
+def stop_server() -> Call[int]:
+    """End a private server; how many jobs go on without it."""
+    return _field(_post("/v1/server/stop", b"", repeatable=True), "running", int)
+
+
+def whoami() -> Call[Caller]:
+    """Whom the server takes the caller for."""
+    return Call(_get("/v1/whoami"), _decoder(Caller))
+
+
+def footprint() -> Call[Footprint]:
+    """What is kept."""
+    return Call(_get("/v1/footprint"), _decoder(Footprint))
+
+
+def prune(*, results: bool, ended_before: datetime | None) -> Call[int]:
+    """Remove what is expired or asked for; bytes freed."""
+    body = msgspec.json.encode({"results": results, "ended_before": ended_before})
+    return _field(_post("/v1/prune", body, repeatable=True), "freed_bytes", int)
+
+
+# blobs and files
+
+
+def missing_blobs(digests: Sequence[str]) -> Call[list[str]]:
+    """Which of these the server has not got from this caller."""
+    body = msgspec.json.encode({"digests": list(digests)})
+    return _field(_post("/v1/blobs:missing", body, repeatable=True), "missing", list[str])
+
+
+def put_blobs(body: bytes, encoding: str | None) -> Call[None]:
+    """Send framed blobs."""
+    headers = {"Content-Type": FRAMES} | ({"Content-Encoding": encoding} if encoding else {})
+    return Call(_post("/v1/blobs", body, headers=headers, repeatable=True), _nothing)
+
+
+def blob(digest: str) -> Call[bytes]:
+    """A blob that the caller has sent."""
+    request = Request(
+        method="GET",
+        path=f"/v1/blobs/{quote(digest, safe=':')}",
+        headers={"Accept": "*/*"},
+        repeatable=True,
+    )
+    return Call(request, lambda answer: answer.body)
+
+
+def files(name: str) -> Call[Listing]:
+    """What came out so far."""
+    return Call(_get(f"{_job_path(name)}/files"), _decoder(Listing))
+
+
+def read_files(name: str, entries: Iterable[Mapping[str, Any]]) -> Request:
+    """Frames with the content of listed files, each from an offset on."""
+    body = msgspec.json.encode({"entries": list(entries)})
+    return _post(f"{_job_path(name)}/files:read", body, headers={"Accept": FRAMES}, repeatable=True)
+
+
+# tokens
+
+
+def tokens() -> Call[list[TokenInfo]]:
+    """The caller's own."""
+    return _field(_get("/v1/tokens"), "tokens", list[TokenInfo])
+
+
+def create_token(name: str, scope: str, expires_at: datetime | None) -> Call[NewToken]:
+    """A new one. Not repeatable: each call makes another."""
+    body = msgspec.json.encode({"name": name, "scope": scope, "expires_at": expires_at})
+    return Call(_post("/v1/tokens", body), _decoder(NewToken))
+
+
+def revoke_token(token: str) -> Call[None]:
+    """By id, at once."""
+    request = Request(method="DELETE", path=f"/v1/tokens/{quote(token, safe='')}", repeatable=True)
+    return Call(request, _nothing)
+
+
+# answers that say no
+
+_ERRORS: dict[int, type[ShorepowerError]] = {
+    401: NotAuthenticated,
+    403: NotAllowed,
+    404: NotFound,
+    409: Conflict,
+    413: TooLarge,
+    502: Unreachable,
+    504: Unreachable,
+    507: StorageFault,
+}
+
+
+class _Problem(Struct, frozen=True, kw_only=True):
+    """RFC 9457, with every fault."""
+
+    type: str = "about:blank"
+    title: str = ""
+    status: int = 0
+    detail: str = ""
+    faults: tuple[Fault, ...] = ()
+
+
+def problem_error(answer: Answer, label: str) -> ShorepowerError:
+    """The error that an answer of 400 or above stands for."""
+    try:
+        problem = msgspec.json.decode(answer.body, type=_Problem)
+    except msgspec.DecodeError:
+        problem = None
+    if problem is None or not (problem.detail or problem.title or problem.faults):
+        return Unreachable(f"{label} answered {_phrase(answer.status)}, and not in shorepower's words")
+    sentence = problem.detail or problem.title
+    if answer.status in (429, 503):
+        return Busy(sentence, retry_after_s=retry_after(answer))
+    if answer.status in (400, 422):
+        return InvalidRequest(problem.faults or sentence)
+    if kind := _ERRORS.get(answer.status):
+        return kind(sentence)
+    return ServerFault(f"{label} failed: {sentence}")
+
+
+def retry_after(answer: Answer) -> float:
+    """Seconds that the server asks to wait; 1 when it names none or a date."""
+    try:
+        return min(max(float(answer.headers.get("retry-after", "1")), 0.0), 300.0)
+    except ValueError:
+        return 1.0
+
+
+def _phrase(status: int) -> str:
+    try:
+        return f"{status} {http.HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+# spelling
+
+
+def _job_path(name: str) -> str:
+    return f"/v1/jobs/{quote(name, safe='@')}"
+
+
+def _seconds(wait_s: float) -> str | None:
+    return f"{wait_s:g}" if wait_s > 0 else None
+
+
+def _get(
+    path: str,
+    query: Mapping[str, Any] | Sequence[tuple[str, Any]] = (),
+    *,
+    wait_s: float = 0.0,
+    accept: str = JSON,
+) -> Request:
+    pairs = query.items() if isinstance(query, Mapping) else query
+    text = urlencode([(key, value) for key, value in pairs if value is not None])
+    return Request(
+        method="GET",
+        path=f"{path}?{text}" if text else path,
+        headers={"Accept": accept},
+        repeatable=True,
+        wait_s=wait_s,
+    )
+
+
+def _post(path: str, body: bytes, *, headers: Mapping[str, str] = {}, repeatable: bool = False) -> Request:
+    known = {"Accept": JSON} | ({"Content-Type": JSON} if body else {}) | dict(headers)
+    return Request(method="POST", path=path, headers=known, body=body, repeatable=repeatable)
+
+
+def _decoder(kind: type[T]) -> Callable[[Answer], T]:
+    def decode(answer: Answer) -> T:
+        try:
+            return msgspec.json.decode(answer.body, type=kind)
+        except msgspec.DecodeError as error:
+            raise ServerFault(f"the server's answer cannot be understood: {error}") from None
+
+    return decode
+
+
+def _field(request: Request, name: str, kind: Any) -> Call[Any]:
+    """A call whose value is one field of the answer's object."""
+    whole = _decoder(dict[str, msgspec.Raw])
+
+    def decode(answer: Answer) -> Any:
+        fields = whole(answer)
+        try:
+            return msgspec.json.decode(fields[name], type=kind)
+        except (KeyError, msgspec.DecodeError) as error:
+            raise ServerFault(f"the server's answer cannot be understood: {name}: {error}") from None
+
+    return Call(request, decode)
+
+
+def _nothing(answer: Answer) -> None:
+    return None

@@ -1,0 +1,252 @@
+"""What the user's surroundings say: places, defaults, logins. Flags come on top of all this.
+
+Order: environment ``SHORE_*`` > the project's ``shore.toml`` > the user's file > ``/etc``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from ..model.errors import Fault, InvalidRequest
+
+__all__ = ["Login", "Places", "RunDefaults", "Settings", "load_settings", "places_of"]
+
+PROJECT_FILE = "shore.toml"
+_ETC = Path("/etc/shorepower/config.toml")
+_PROJECT_KEYS = ("run", "data", "scripts", "include", "allowed_clusters")
+
+
+class Places(Struct, frozen=True, kw_only=True):
+    """Where things of this user lie on this machine."""
+
+    state_dir: Path
+    config_file: Path
+    cache_dir: Path
+    runtime_dir: str = ""
+
+    @property
+    def client_dir(self) -> Path:
+        """What the client itself remembers."""
+        return self.state_dir / "client"
+
+    @property
+    def socket(self) -> str:
+        """Where the private server of this state directory listens."""
+        from ..wire.places import socket_path
+
+        return str(socket_path(self.state_dir, self.runtime_dir or None, os.getuid()))
+
+    @property
+    def tokens_dir(self) -> Path:
+        """One 0600 file for each login that needs a token."""
+        return self.config_file.parent / "tokens"
+
+    @property
+    def ssh_dir(self) -> Path:
+        """Sockets of kept ssh connections; short, as a socket's path has 107 bytes."""
+        short = f"/tmp/shorepower-{os.getuid()}"  # noqa: S108 - owner and mode are checked when it is made
+        return Path(self.runtime_dir or short) / "shorepower-ssh"
+
+
+class RunDefaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[run]``: what options default to."""
+
+    on: str | None = None
+    queue: str | None = None
+    cpus: float | None = None
+    mem: str | int | None = None
+    time: str | int | None = None
+    gpus: str | int | None = None
+    pass_env: tuple[str, ...] = ()
+    """More variables of the caller that a job on this machine gets; ``*`` at the end is allowed."""
+    on_interrupt: str = "ask"
+    """``ask``, ``leave`` or ``stop``: what Ctrl-C does to a job that was submitted."""
+    max_send: str | int | None = None
+    send_ignored: bool | None = None
+    """Whether what git ignores goes along elsewhere; None asks once at a terminal."""
+
+
+class Login(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[servers.NAME]``: a server that was logged in to."""
+
+    url: str
+    default: bool = False
+    token_file: str = ""
+    remote_command: str = "shore"
+    """What runs ``connect`` over there."""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Everything merged."""
+
+    places: Places
+    run: RunDefaults = RunDefaults()
+    servers: dict[str, Login] = {}
+    scripts: dict[str, tuple[str, ...]] = {}
+    data: dict[str, str | dict[str, str]] = {}
+    """Path → target, or cluster → (path → target)."""
+    include: tuple[str, ...] = ()
+    allowed_clusters: tuple[str, ...] = ()
+    """Empty: every cluster."""
+    autostart: bool = True
+    server: str = ""
+    """``SHORE_SERVER``."""
+    locked: tuple[str, ...] = ()
+    """Keys (``run.cpus``) that only ``/etc`` sets."""
+
+    def data_for(self, cluster: str) -> dict[str, str]:
+        """Paths that are linked instead of sent when a job goes to this cluster."""
+        flat = {path: target for path, target in self.data.items() if isinstance(target, str)}
+        of_cluster = self.data.get(cluster)
+        return flat | (of_cluster if isinstance(of_cluster, dict) else {})
+
+
+_ENVIRONMENT = {
+    "SHORE_ON": "on",
+    "SHORE_QUEUE": "queue",
+    "SHORE_CPUS": "cpus",
+    "SHORE_MEM": "mem",
+    "SHORE_TIME": "time",
+    "SHORE_GPUS": "gpus",
+    "SHORE_MAX_SEND": "max_send",
+    "SHORE_ON_INTERRUPT": "on_interrupt",
+    "SHORE_PASS_ENV": "pass_env",
+}
+"""Environment variable → key of ``[run]``."""
+
+
+def places_of(environ: Mapping[str, str]) -> Places:
+    """Where things lie; nothing is made."""
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - the password database as fallback
+
+    def folder(variable: str, default: str) -> Path:
+        given = environ.get(variable, "")
+        return Path(given) if given.startswith("/") else Path(home, default)
+
+    named = environ.get("SHORE_STATE_DIR", "")
+    return Places(
+        state_dir=Path(named).absolute()
+        if named
+        else folder("XDG_STATE_HOME", ".local/state") / "shorepower",
+        config_file=folder("XDG_CONFIG_HOME", ".config") / "shorepower" / "config.toml",
+        cache_dir=folder("XDG_CACHE_HOME", ".cache") / "shorepower",
+        runtime_dir=environ.get("XDG_RUNTIME_DIR", ""),
+    )
+
+
+def load_settings(environ: Mapping[str, str] = os.environ, *, project: Path | None = None) -> Settings:
+    """Read and merge all files. Raises InvalidRequest naming file, key and the known keys."""
+    places = places_of(environ)
+    etc = _read(_ETC)
+    layers = [(str(_ETC), etc), (str(places.config_file), _read(places.config_file))]
+    if project is not None:
+        file = project / PROJECT_FILE
+        table = _read(file)
+        _only(table, _PROJECT_KEYS, f"{file}: a project's file holds")
+        layers.append((str(file), table))
+    merged: dict[str, Any] = {}
+    for name, table in layers:
+        _check_tables(name, table)
+        merged = _merge(merged, table)
+    run = _merge(merged.get("run", {}), _from_environment(environ))
+    locked = tuple(etc.get("lock", ()))
+    for key in locked:
+        section, _, field = key.partition(".")
+        if section == "run" and field in etc.get("run", {}):
+            run[field] = etc["run"][field]
+    limits = merged.get("limits", {})
+    autostart = limits.get("autostart", True) if isinstance(limits, dict) else True
+    return Settings(
+        places=places,
+        run=_convert("the environment or [run]", run, RunDefaults),
+        servers=_convert("[servers]", merged.get("servers", {}), dict[str, Login]),
+        scripts={suffix: _command(command) for suffix, command in merged.get("scripts", {}).items()},
+        data=_convert("[data]", merged.get("data", {}), dict[str, str | dict[str, str]]),
+        include=_convert("include", merged.get("include", ()), tuple[str, ...]),
+        allowed_clusters=_convert("allowed_clusters", merged.get("allowed_clusters", ()), tuple[str, ...]),
+        autostart=bool(autostart)
+        and environ.get("SHORE_AUTOSTART", "1").lower() not in ("0", "no", "false"),
+        server=environ.get("SHORE_SERVER", ""),
+        locked=locked,
+    )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        data = file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return {}
+    import tomllib
+
+    try:
+        return tomllib.loads(data.decode())
+    except ValueError as error:
+        raise InvalidRequest([Fault(str(file), f"{file} is not valid TOML: {error}")]) from None
+
+
+def _check_tables(name: str, table: dict[str, Any]) -> None:
+    """Say which file is wrong before the tables of several files are one."""
+    for key, kind in (("run", RunDefaults), ("servers", dict[str, Login])):
+        if key in table:
+            _convert(f"{name}: [{key}]", table[key], kind)
+
+
+def _convert(where: str, value: Any, kind: Any) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        known = getattr(kind, "__struct_fields__", None)
+        if "unknown field" in str(error):
+            names = known or Login.__struct_fields__
+            raise InvalidRequest(
+                [Fault(where, f"{where}: {error}; known are {', '.join(names)}")]
+            ) from None
+        raise InvalidRequest([Fault(where, f"{where}: {error}")]) from None
+
+
+def _only(table: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    if strange := sorted(set(table) - set(known)):
+        raise InvalidRequest(
+            [Fault(key, f"{where} {', '.join(known)} only, not {key!r}") for key in strange]
+        )
+
+
+def _command(command: object) -> tuple[str, ...]:
+    if isinstance(command, str):
+        import shlex
+
+        return tuple(shlex.split(command))
+    return _convert("[scripts]", command, tuple[str, ...])
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables are merged key by key; anything else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        known = merged.get(key)
+        merged[key] = _merge(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for variable, key in _ENVIRONMENT.items():
+        given = environ.get(variable)
+        if not given:
+            continue
+        if key == "cpus":
+            try:
+                found[key] = float(given)
+            except ValueError:
+                raise InvalidRequest(
+                    [Fault(variable, f"{variable}={given!r} is not a number of cpus")]
+                ) from None
+        else:
+            found[key] = given.replace(",", " ").split() if key == "pass_env" else given
+    return found

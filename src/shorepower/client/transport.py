@@ -1,0 +1,283 @@
+"""Carries requests to one server, over cuts, restarts and busy moments.
+
+Only what is repeatable is ever sent twice: reads, controls, and submits, which carry a key. What
+could not even be sent may always be tried again.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+from ..model.errors import Busy, Unreachable
+from .address import Address
+from .connections import CONNECT_TIMEOUT_S, Connection, connect, went_quiet
+from .requests import Answer, Call, Request, problem_error, retry_after
+
+__all__ = ["Hooks", "Incoming", "Transport"]
+
+T = TypeVar("T")
+
+ANSWER_TIMEOUT_S = 60.0
+"""For an answer to begin, besides what the server was asked to wait."""
+SILENCE_TIMEOUT_S = 45.0
+"""In a stream; the server gives a sign of life every 15 s."""
+STRANGER_PATIENCE_S = 2.0
+"""How long a server that never answered this client is tried."""
+PATIENCE_S = 30.0
+"""How long one that did answer is tried again: a restart or an upgrade takes less."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
+IDLE_CONNECTIONS = 4
+_BLOCK = 1 << 18
+
+
+class Hooks:
+    """What the owner of a transport does at the two moments that need more than HTTP."""
+
+    def met(self, version: str) -> bool:
+        """A server answered for the first time; True if it was replaced and must be asked again.
+
+        Raises VersionMismatch.
+        """
+        return False
+
+    def missing(self, error: Unreachable) -> bool:
+        """Nobody listens; True if somebody does now. Raises NotStarted."""
+        return False
+
+
+class Incoming:
+    """An answer whose body is read while it comes. Close it, or read it to its end."""
+
+    def __init__(
+        self,
+        response: http.client.HTTPResponse,
+        connection: Connection,
+        sock: socket.socket,
+        done: Callable[[bool], None],
+    ) -> None:
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
+        self._response, self._connection, self._sock, self._done = response, connection, sock, done
+        self._closed = False
+
+    def pieces(self, size: int = _BLOCK) -> Iterator[bytes]:
+        """Bytes as they come, until the end. Raises Unreachable when the connection is cut."""
+        while True:
+            try:
+                piece = self._response.read1(size)
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                self.close()
+                raise Unreachable(f"the connection was cut: {error or type(error).__name__}") from error
+            if not piece:
+                self._finish(reusable=True)
+                return
+            yield piece
+
+    def read(self) -> bytes:
+        """The whole body. Raises Unreachable when the connection is cut."""
+        return b"".join(self.pieces())
+
+    def abort(self) -> None:
+        """Cut the connection, from any thread: a read that is under way ends at once."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it is closed already
+
+    def close(self) -> None:
+        """Let go; an answer not read to its end costs the connection."""
+        self._finish(reusable=False)
+
+    def _finish(self, *, reusable: bool) -> None:
+        if not self._closed:
+            self._closed = True
+            self._done(reusable and not self._response.will_close)
+
+    def __enter__(self) -> Incoming:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Transport:
+    """Connections to one server. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        version: str,
+        token: str = "",
+        environ: Mapping[str, str] = os.environ,
+        hooks: Hooks | None = None,
+    ) -> None:
+        self.address = address
+        self._hooks = hooks or Hooks()
+        self._environ = environ
+        self._headers = {"User-Agent": f"shorepower/{version}", "Shorepower-Version": version}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._idle: list[Connection] = []
+        self._lock = threading.Lock()
+        self._known = False
+
+    def call(self, call: Call[T]) -> T:
+        """Carry one call and decode its answer. Raises what the server said no with."""
+        with self.open(call.request) as incoming:
+            answer = Answer(status=incoming.status, headers=incoming.headers, body=incoming.read())
+        return call.decode(answer)
+
+    def open(self, request: Request) -> Incoming:
+        """Send a request and return its answer as soon as it begins; repeated where that is safe.
+
+        Raises Unreachable when patience ends, and the error that an answer of 400 or above means.
+        """
+        if not self._known and request.method != "GET":
+            self._greet()
+        began = time.monotonic()
+        pause = FIRST_PAUSE_S
+        while True:
+            try:
+                return self._judge(request, self._once(request))
+            except (Unreachable, Busy) as error:
+                if isinstance(error, Busy):
+                    pause = error.retry_after_s  # nothing was taken
+                elif isinstance(error, _NotSent):
+                    if self._hooks.missing(error):
+                        began = time.monotonic()
+                elif not request.repeatable:
+                    raise
+                patience = PATIENCE_S if self._known else self._first_patience()
+                if time.monotonic() - began + pause > patience:
+                    raise
+            time.sleep(pause)
+            pause = min(max(pause, FIRST_PAUSE_S) * 2, LONGEST_PAUSE_S)
+
+    def close(self) -> None:
+        """Close what is idle; twice is harmless."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _greet(self) -> None:
+        """Learn the server's version before asking it to change anything."""
+        request = Request(method="GET", path="/v1/server", repeatable=True)
+        with self.open(request) as incoming:
+            incoming.read()
+
+    def _first_patience(self) -> float:
+        # A program may ask a person for a password: not again and again.
+        return 0.0 if self.address.command else STRANGER_PATIENCE_S
+
+    def _once(self, request: Request) -> Incoming:
+        connection = self._take()
+        try:
+            if connection is None:
+                try:
+                    connection = connect(self.address, self._environ)
+                except Unreachable as error:
+                    raise _NotSent(str(error)) from error.__cause__
+            return self._exchange(connection, request)
+        except (OSError, http.client.HTTPException) as error:
+            words = getattr(connection, "last_words", str)()
+            if connection is not None:
+                connection.close()
+            raise Unreachable(
+                f"{self.address.label} did not answer: {words or _describe(error)}"
+            ) from error
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            raise
+
+    def _exchange(self, connection: Connection, request: Request) -> Incoming:
+        sock = connection.sock
+        sock.settimeout(max(CONNECT_TIMEOUT_S, connection.timeout or 0, ANSWER_TIMEOUT_S) + request.wait_s)
+        body = request.body
+        headers = {**self._headers, **request.headers}
+        if body is not None:
+            headers["Content-Length"] = str(len(body))
+        connection.request(
+            request.method,
+            self.address.base + request.path,
+            body=_blocks(body) if body else body,
+            headers=headers,
+        )
+        response = connection.getresponse()
+        sock.settimeout(SILENCE_TIMEOUT_S + request.wait_s)
+        return Incoming(response, connection, sock, lambda reusable: self._give_back(connection, reusable))
+
+    def _judge(self, request: Request, incoming: Incoming) -> Incoming:
+        """The answer itself if it says yes. Raises what it means otherwise."""
+        if not self._known:
+            self._meet(incoming)
+        if incoming.status < 400:
+            return incoming
+        answer = Answer(status=incoming.status, headers=incoming.headers, body=incoming.read())
+        error = problem_error(answer, self.address.label)
+        if isinstance(error, Busy) and "retry-after" in answer.headers:
+            error.retry_after_s = retry_after(answer)
+        raise error
+
+    def _meet(self, incoming: Incoming) -> None:
+        version = incoming.headers.get("shorepower-version")
+        if version is None:
+            if incoming.status < 400:
+                incoming.close()
+                raise Unreachable(f"{self.address.label} answers, but is no shorepower server")
+            return
+        try:
+            replaced = self._hooks.met(version)
+        except BaseException:
+            incoming.close()
+            raise
+        self._known = True
+        if replaced:
+            incoming.close()
+            self.close()
+            raise Unreachable(f"{self.address.label} was replaced by a newer one")
+
+    def _take(self) -> Connection | None:
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                connection = self._idle.pop()
+            if not went_quiet(connection):
+                return connection
+            connection.close()
+
+    def _give_back(self, connection: Connection, reusable: bool) -> None:
+        if reusable:
+            with self._lock:
+                if len(self._idle) < IDLE_CONNECTIONS:
+                    self._idle.append(connection)
+                    return
+        connection.close()
+
+
+class _NotSent(Unreachable):
+    """There was no connection, so nothing happened."""
+
+
+def _blocks(body: bytes) -> Iterator[bytes]:
+    """Small enough that a time-out means a block did not move, whatever the size of all."""
+    view = memoryview(body)
+    for start in range(0, len(body), _BLOCK):
+        yield bytes(view[start : start + _BLOCK])
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, http.client.RemoteDisconnected | ConnectionError):
+        return "the connection was closed"
+    return str(error) or type(error).__name__

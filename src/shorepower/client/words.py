@@ -1,0 +1,85 @@
+"""The words of a command: whether the first is a script, which file, and how the job will name it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from ..model.errors import Fault, InvalidRequest
+from ..model.runtime import SUFFIXES, suffix_of, suffix_table
+from .options import Options
+from .project import FoundProject
+
+__all__ = ["find_script", "no_such_program", "path_in_job"]
+
+
+def find_script(words: Sequence[str], options: Options, cwd: Path) -> Path | None:
+    """The script's file, or None for a command. Raises InvalidRequest when it is not there."""
+    if not words or not words[0]:
+        raise InvalidRequest([Fault("SCRIPT", "nothing to run: give a script, or a command after --")])
+    if options.command:
+        return None
+    first = words[0]
+    file = cwd / first
+    if options.command is None and not file.is_file() and suffix_of(first) not in SUFFIXES:
+        return None
+    if file.is_dir():
+        raise InvalidRequest([Fault("SCRIPT", f"{first!r} is a folder; name a script in it")])
+    if not file.exists():
+        raise InvalidRequest([Fault("SCRIPT", _no_such_script(first, cwd))])
+    if not file.is_file():
+        raise InvalidRequest([Fault("SCRIPT", f"{first!r} is no regular file")])
+    return file
+
+
+def path_in_job(script: Path, found: FoundProject, options: Options) -> str:
+    """The script as the job names it, relative to where it starts. Raises InvalidRequest if it lies outside
+    the project."""
+    # Names are compared as they are written: a link inside the project stays one.
+    path = Path(os.path.normpath(script))
+    start = found.root / found.workdir
+    if options.in_place or path.is_relative_to(found.root):
+        return os.path.relpath(path, start)
+    real, root = path.parent.resolve() / path.name, found.root.resolve()
+    if real.is_relative_to(root):
+        return os.path.relpath(real, root / found.workdir)
+    raise InvalidRequest(
+        [
+            Fault(
+                "SCRIPT",
+                f"{script} is outside the project {found.root} ({found.why}); "
+                f"run it from its own folder, or name the folder to send: --project DIR",
+            )
+        ]
+    )
+
+
+def no_such_program(program: str, cwd: Path) -> Fault:
+    """What is wrong with a command whose program is not here."""
+    if (cwd / program).is_file() and "/" not in program:
+        return Fault(
+            "COMMAND",
+            f"no program {program!r} in PATH; for the script here leave -- out, "
+            f"for a file with the run bit write ./{program}",
+        )
+    if (cwd / program).is_file():
+        return Fault("COMMAND", f"{program!r} has no run bit: chmod +x {program}")
+    return Fault("COMMAND", f"no program {program!r} {'there' if '/' in program else 'in PATH'}")
+
+
+def _no_such_script(typed: str, cwd: Path) -> str:
+    folder = (cwd / typed).parent
+    try:
+        names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
+    except OSError:
+        return f"no script {typed!r}: there is no folder {str(folder)!r} to read"
+    known = [name for name in names if suffix_of(name) in SUFFIXES]
+    name = Path(typed).name
+    if near := get_close_matches(name, known, 1) or [one for one in known if one.lower() == name.lower()]:
+        beside = Path(typed).parent / near[0]
+        return f"no script {typed!r}; did you mean {str(beside)!r}?"
+    if suffix_of(typed) not in SUFFIXES and "/" not in typed:
+        return f"no script {typed!r} here (known are {suffix_table()}); to run a command write: -- {typed}"
+    return f"no script {typed!r} in {folder}"
