@@ -1,1 +1,1 @@
-"""."""
+"""The server's memory: a contract, and SQLite behind it."""

@@ -1,0 +1,134 @@
+"""Open connections to one database, with the settings that make an acknowledgement durable."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import apsw
+from msgspec import Struct
+
+from ...model.errors import StateDirectoryFault
+from .faults import in_words
+
+__all__ = ["MEMORY", "OLDEST_LIBRARY", "Source", "refuse_old_library", "sync_folder"]
+
+MEMORY = ":memory:"
+
+OLDEST_LIBRARY = (3, 51, 3)
+"""Earlier ones may corrupt a database in WAL mode when two connections write and checkpoint at
+once (the WAL-reset defect). Source: https://sqlite.org/releaselog/3_51_3.html."""
+
+_CACHE_KIB = 32_768
+_WAL_KEPT_BYTES = 64 << 20
+_CHECKPOINT_PAGES = 4_000
+
+# mmap stays off: it turns a damaged page into a crash or into silently spread damage.
+_COMMON = f"""
+PRAGMA mmap_size = 0;
+PRAGMA cache_size = -{_CACHE_KIB};
+PRAGMA temp_store = MEMORY;
+PRAGMA trusted_schema = OFF;
+PRAGMA cell_size_check = ON;
+"""
+
+_WRITER = f"""
+PRAGMA synchronous = FULL;
+PRAGMA fullfsync = ON;
+PRAGMA foreign_keys = ON;
+PRAGMA journal_size_limit = {_WAL_KEPT_BYTES};
+PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES};
+"""
+
+
+def refuse_old_library(version: str) -> None:
+    """Raises StateDirectoryFault for an SQLite library that may corrupt the database."""
+    parts = tuple(int(part) for part in version.split("."))
+    if parts < OLDEST_LIBRARY:
+        oldest = ".".join(map(str, OLDEST_LIBRARY))
+        raise StateDirectoryFault(
+            f"the SQLite library here is {version}, which can corrupt a database in use; "
+            f"install apsw {oldest} or newer, which brings its own"
+        )
+
+
+class Source(Struct, frozen=True, kw_only=True):
+    """One database and how it is opened."""
+
+    path: str
+    exclusive: bool = False
+    """No other process, and no second connection: for network file systems, whose shared memory
+    and locks between hosts do not carry SQLite's WAL. Source: https://sqlite.org/wal.html, §8."""
+    busy_timeout_s: float = 5.0
+    """How long to wait for another program that has the database locked."""
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it is private to one connection and gone with it."""
+        return self.path == MEMORY
+
+    @property
+    def alone(self) -> bool:
+        """Whether there can be no connection but the writer's."""
+        return self.exclusive or self.in_memory
+
+    def claim(self) -> None:
+        """Make the file, readable by its owner only, if there is none.
+
+        Raises StateDirectoryFault. An existing file is not opened: see the package's docstring.
+        """
+        if self.in_memory:
+            return
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            sync_folder(Path(self.path).parent)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise StateDirectoryFault(
+                f"the job database {self.path} cannot be made: {error.strerror}"
+            ) from error
+
+    def writer(self) -> apsw.Connection:
+        """The one connection that writes. Raises StateDirectoryFault when it cannot."""
+        try:
+            connection = apsw.Connection(self.path, flags=apsw.SQLITE_OPEN_READWRITE)
+            try:
+                self._settle(connection, _WRITER)
+            except BaseException:
+                connection.close(force=True)
+                raise
+        except apsw.Error as error:
+            raise StateDirectoryFault(
+                f"the job database {self.path} cannot be used: {in_words(error)}"
+            ) from error
+        if connection.readonly("main"):
+            connection.close(force=True)
+            raise StateDirectoryFault(f"the job database {self.path} can only be read; it must be writable")
+        return connection
+
+    def reader(self) -> apsw.Connection:
+        """A connection that only reads. Raises apsw.Error."""
+        connection = apsw.Connection(self.path, flags=apsw.SQLITE_OPEN_READONLY)
+        connection.set_busy_timeout(round(self.busy_timeout_s * 1000))
+        connection.execute(_COMMON)
+        return connection
+
+    def _settle(self, connection: apsw.Connection, pragmas: str) -> None:
+        connection.set_busy_timeout(round(self.busy_timeout_s * 1000))
+        if self.exclusive:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute(_COMMON)
+        if not self.in_memory:
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(pragmas)
+        connection.execute("SELECT count(*) FROM sqlite_schema")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
