@@ -4,7 +4,7 @@ from pathlib import Path
 
 from command_pages import command_page
 from http_pages import http_page
-from shorepower.cli.main import root
+from shorepower.cli.main import shore
 from shorepower.server.openapi import document
 from sphinx.application import Sphinx
 
@@ -13,7 +13,7 @@ def write(app: Sphinx) -> None:
     """Write each page; one that has not changed keeps its time, so that Sphinx does not read it again."""
     folder = Path(app.srcdir) / "reference" / "generated"
     folder.mkdir(parents=True, exist_ok=True)
-    pages = {"commands.md": command_page(root, "shore"), "http.md": http_page(document())}
+    pages = {"commands.md": command_page(shore, "shore"), "http.md": http_page(document())}
     for name, text in pages.items():
         page = folder / name
         if not page.exists() or page.read_text() != text:
