@@ -369,7 +369,7 @@ class Dispatcher:
         counts = await self.counts()
         alive = sum(number for state, number in counts.items() if not state.ended)
         now = self._clock.steady()
-        if alive or self._output.followers or await self._store.read(lambda view: view.saving()):
+        if alive or self._output.followers or await self._store.read(lambda view: view.saving(1)):
             self._busy_at = now
         return now - self._busy_at
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,44 +23,55 @@ from ..model.lifecycle import (
 from ..model.results import ResultsState
 from ..store.contract import Transaction
 
-__all__ = ["close", "fold", "request", "saves_results"]
+__all__ = ["close", "fold", "request"]
 
 
-def fold(tx: Transaction, seen: Observation, now: datetime) -> Job | None:
-    """Fold one observation in; the job as it is now, or None when it was no news."""
-    submission = tx.submission(seen.submission)
+def fold(tx: Transaction, news: Sequence[Observation], now: datetime) -> list[Job]:
+    """Fold observations in; the jobs that changed, as they are now.
+
+    What came together for one submission is written once: a task that started and ended within one
+    batch is told as ended.
+    """
+    by_submission: dict[str, list[Observation]] = {}
+    for seen in news:
+        by_submission.setdefault(seen.submission, []).append(seen)
+    changed = (_fold_one(tx, name, seen, now) for name, seen in by_submission.items())
+    return [job for job in changed if job is not None]
+
+
+def _fold_one(tx: Transaction, name: str, news: Sequence[Observation], now: datetime) -> Job | None:
+    submission = tx.submission(name)
     if submission is None or submission.phase is Phase.CLOSED:
         return None
     attempt = tx.attempt(submission.job, 0, submission.attempt)
     job = tx.job(submission.job)
     if attempt is None or job is None:
-        raise UnknownSchedulerState(f"submission {seen.submission} has no job on record")
-    told = advance(attempt, seen)
+        raise UnknownSchedulerState(f"submission {name} has no job on record")
+    told = attempt
+    for seen in news:
+        told = advance(told, seen)
     if told is attempt:
         return None
     tx.put_attempt(told)
     if told.state.ended:
         tx.put_submission(replace(submission, phase=Phase.CLOSED))
-    return _follow(tx, job, told, now)
+    return _follow(tx, job, told, submission, now)
 
 
 def close(
     tx: Transaction, submission: Submission, state: State, reason: Reason, why: str, now: datetime
 ) -> Job | None:
     """End a submission that no cluster holds."""
-    return fold(
-        tx,
-        Observation(
-            submission=submission.id,
-            as_of=now.timestamp(),
-            source="dispatcher",
-            state=state,
-            reason=reason,
-            why=why,
-            ended_at=now,
-        ),
-        now,
+    seen = Observation(
+        submission=submission.id,
+        as_of=now.timestamp(),
+        source="dispatcher",
+        state=state,
+        reason=reason,
+        why=why,
+        ended_at=now,
     )
+    return next(iter(fold(tx, [seen], now)), None)
 
 
 def request(tx: Transaction, job: Job, operation: Operation, by: str, now: datetime) -> Job:
@@ -100,7 +112,7 @@ def _may(job: Job, operation: Operation) -> None:
 _SEEN_BY = {Operation.SUSPEND: State.SUSPENDED, Operation.RESUME: State.RUNNING}
 
 
-def _follow(tx: Transaction, job: Job, attempt: Attempt, now: datetime) -> Job:
+def _follow(tx: Transaction, job: Job, attempt: Attempt, submission: Submission, now: datetime) -> Job:
     """The job of one task stands where its newest attempt stands."""
     told = replace(
         job,
@@ -117,7 +129,7 @@ def _follow(tx: Transaction, job: Job, attempt: Attempt, now: datetime) -> Job:
         counts={attempt.state: 1},
     )
     if attempt.state.ended:
-        told = _ended(tx, told, attempt, now)
+        told = _ended(tx, told, attempt, submission, now)
     elif job.wanted is not None and attempt.state is _SEEN_BY.get(job.wanted):
         tx.drop_control(job.id)
         told = replace(told, wanted=None)
@@ -126,10 +138,10 @@ def _follow(tx: Transaction, job: Job, attempt: Attempt, now: datetime) -> Job:
     return told
 
 
-def _ended(tx: Transaction, job: Job, attempt: Attempt, now: datetime) -> Job:
+def _ended(tx: Transaction, job: Job, attempt: Attempt, submission: Submission, now: datetime) -> Job:
     tx.drop_control(job.id)
     results = job.results
-    if saves_results(tx, attempt):
+    if submission.workdir:  # a folder was made for it, so something may have come out
         results = replace(results, state=ResultsState.SAVING)
     return replace(
         job,
@@ -138,12 +150,6 @@ def _ended(tx: Transaction, job: Job, attempt: Attempt, now: datetime) -> Job:
         wanted=None,
         results=results,
     )
-
-
-def saves_results(tx: Transaction, attempt: Attempt) -> bool:
-    """Whether a working folder was made for the attempt, so that something may have come out."""
-    submission = tx.submission(attempt.submission)
-    return submission is not None and bool(submission.workdir)
 
 
 _TOLD = ("state", "reason", "why", "exit_code", "signal", "exit_status", "host", "attempt", "restart")

@@ -172,8 +172,7 @@ class Handover:
                 continue
             if finding.where is Where.FOUND:
                 tx.put_submission(replace(submission, phase=Phase.HANDED, handle=finding.handle))
-                for seen in finding.observations:
-                    fold(tx, seen, now)
+                fold(tx, finding.observations, now)
             elif finding.where is Where.ABSENT and submission.phase is Phase.HANDING:
                 _back_to_due(tx, submission, stopped, now)
 

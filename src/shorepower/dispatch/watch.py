@@ -16,9 +16,8 @@ from ..clusters.contract import Cluster
 from ..host.contract import Clock
 from ..model.cluster import ClusterInfo
 from ..model.errors import ShorepowerError
-from ..model.job import Job
 from ..model.lifecycle import Observation
-from ..store.contract import Store, Transaction
+from ..store.contract import Store
 from .fold import fold
 from .news import News
 from .places import DispatchSettings, Places
@@ -71,7 +70,7 @@ class Watch:
         wait_s = self._settings.retry_first_s
         while True:
             try:
-                changed = await self._store.write(partial(_fold_all, seen=seen, now=self._clock.now()))
+                changed = await self._store.write(partial(fold, news=seen, now=self._clock.now()))
                 break
             except ShorepowerError as fault:
                 log.warning("news could not be recorded; trying again", cause=type(fault).__name__)
@@ -100,7 +99,3 @@ class Watch:
             self._standing.silent(self._cluster.name, str(fault), self._clock.now())
         else:
             self._standing.answered(info, self._clock.now())
-
-
-def _fold_all(tx: Transaction, seen: Sequence[Observation], now: datetime) -> list[Job]:
-    return [job for one in seen if (job := fold(tx, one, now))]

@@ -164,8 +164,8 @@ class Snapshot(ABC):
         """The encoded listing saved when results were collected."""
 
     @abstractmethod
-    def saving(self) -> list[str]:
-        """Jobs whose results are being collected (``saving``), oldest end first."""
+    def saving(self, limit: int = 100) -> list[str]:
+        """Jobs whose results are being collected (``saving``), oldest first."""
 
     @abstractmethod
     def trees(self) -> set[str]:

@@ -158,8 +158,8 @@ class SqlSnapshot(Snapshot):
         row = self._first(sql.RESULTS_LISTING, (job,))
         return None if row is None else row[0]
 
-    def saving(self) -> list[str]:
-        return [row[0] for row in self._run(sql.SAVING)]
+    def saving(self, limit: int = 100) -> list[str]:
+        return [row[0] for row in self._run(sql.SAVING, {"limit": max(limit, 0)})]
 
     def with_results(self, owner: str | None = None) -> list[Job]:
         return [rows.job_from(row)[1] for row in self._run(sql.WITH_RESULTS, {"owner": owner})]

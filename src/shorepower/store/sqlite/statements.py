@@ -302,7 +302,7 @@ FROM results r CROSS JOIN jobs j ON j.seq = r.job CROSS JOIN job_cards c ON c.jo
 
 SAVING = """
 SELECT j.id FROM results r INDEXED BY results_saving CROSS JOIN jobs j ON j.seq = r.job
-WHERE r.state = 'saving' ORDER BY j.ended_at, j.seq
+WHERE r.state = 'saving' ORDER BY r.job LIMIT :limit
 """
 
 WITH_RESULTS = f"""{_RESULTS_JOB_FROM}
