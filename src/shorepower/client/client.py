@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..model.errors import Unreachable
 from . import requests
 from .link import link
-from .requests import Call, JobPage, JobQuery, Listing, Look, NewToken, ServerInfo, TokenInfo
+from .requests import Call, FileList, JobPage, JobQuery, Look, NewToken, ServerInfo, TokenInfo
 from .settings import Settings, load_settings
 from .stream import OutputReader
 
@@ -181,7 +181,7 @@ class Client:
         """Remove what is expired or asked for; bytes freed."""
         return self._ask(requests.prune(results=results, ended_before=ended_before))
 
-    def files(self, name: str) -> Listing:
+    def files(self, name: str) -> FileList:
         """What came out of a job so far."""
         return self._ask(requests.files(name))
 
@@ -189,7 +189,7 @@ class Client:
         self, name: str, entries: Sequence[Mapping[str, Any]]
     ) -> Iterable[tuple[Mapping[str, Any], bytes]]:
         """Content of listed files, piece by piece: (header, bytes). Raises Unreachable at a cut."""
-        from .frames import FrameReader
+        from ..wire.http.frames import FrameReader
 
         reader = FrameReader()
         with self.transport.open(requests.read_files(name, entries)) as incoming:

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from ..model.errors import InvalidRequest
 from ..model.job import Job, JobSpec
+from ..wire.http.frames import encode_frame
 from .client import new_key
-from .frames import encode_frame
 from .options import read_options
 from .prepare import Prepared, prepare
 from .statcache import StatCache

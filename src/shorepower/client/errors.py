@@ -8,6 +8,7 @@
     ├── VersionMismatch       client and server are too far apart to work together
     ├── LeftRunning           waiting was given up; the job goes on
     └── Unreachable
+        ├── NotOurs           something answered, but no shorepower server: a proxy, another program
         └── NotStarted        the private server did not start; the sentence holds its last words
 """
 
@@ -20,7 +21,7 @@ from ..model.errors import ShorepowerError, Unreachable
 if TYPE_CHECKING:
     from ..model.job import Job
 
-__all__ = ["JobFailed", "LeftRunning", "NotStarted", "ServerFault", "VersionMismatch"]
+__all__ = ["JobFailed", "LeftRunning", "NotOurs", "NotStarted", "ServerFault", "VersionMismatch"]
 
 
 class JobFailed(ShorepowerError):
@@ -45,6 +46,10 @@ class LeftRunning(ShorepowerError):
     def __init__(self, job: Job, message: str) -> None:
         super().__init__(message)
         self.job = job
+
+
+class NotOurs(Unreachable):
+    """What answered is no shorepower server, or a proxy before one that is away."""
 
 
 class NotStarted(Unreachable):

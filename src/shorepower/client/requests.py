@@ -16,30 +16,18 @@ from msgspec import Struct
 
 from ..model.caller import Caller
 from ..model.cluster import ClusterInfo
-from ..model.errors import (
-    Busy,
-    Conflict,
-    Fault,
-    InvalidRequest,
-    NotAllowed,
-    NotAuthenticated,
-    NotFound,
-    ShorepowerError,
-    StorageFault,
-    TooLarge,
-    Unreachable,
-)
-from ..model.events import Event
+from ..model.errors import ShorepowerError
 from ..model.job import Job, JobSpec
 from ..model.lifecycle import Attempt, Operation
-from ..model.results import FileEntry, ResultsState
-from .errors import ServerFault
+from ..wire.http.bodies import EventPage, FileList, JobPage, ServerInfo
+from ..wire.http.frames import FRAMES
+from ..wire.http.problems import decode_problem, error_of
+from .errors import NotOurs, ServerFault
 
 __all__ = ["Answer", "Call", "JobPage", "JobQuery", "Request", "ServerInfo", "problem_error"]
 
 T = TypeVar("T")
 JSON = "application/json"
-FRAMES = "application/vnd.shorepower.frames"
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -70,27 +58,6 @@ class Call(Generic[T]):
         self.request, self.decode = request, decode
 
 
-class ServerInfo(Struct, frozen=True, kw_only=True):
-    """``GET /v1/server``."""
-
-    version: str
-    protocol: str = "v1"
-    host: str = ""
-    pid: int = 0
-    user: str = ""
-    private: bool = False
-    state_dir: str = ""
-    started_at: datetime | None = None
-    counts: dict[str, int] = {}
-
-
-class JobPage(Struct, frozen=True, kw_only=True):
-    """Some jobs, newest first, and the cursor of the next page."""
-
-    jobs: tuple[Job, ...]
-    next: str | None = None
-
-
 class JobQuery(Struct, frozen=True, kw_only=True):
     """Which jobs to list."""
 
@@ -103,20 +70,6 @@ class JobQuery(Struct, frozen=True, kw_only=True):
     """Living jobs, and those that ended within the last day."""
     cursor: str | None = None
     limit: int = 50
-
-
-class EventPage(Struct, frozen=True, kw_only=True):
-    """Events after a number, and the number to go on from."""
-
-    events: tuple[Event, ...]
-    next: int
-
-
-class Listing(Struct, frozen=True, kw_only=True):
-    """What came out of a job."""
-
-    state: ResultsState
-    entries: tuple[FileEntry, ...]
 
 
 class Look(Struct, frozen=True, kw_only=True):
@@ -311,9 +264,9 @@ def blob(digest: str) -> Call[bytes]:
     return Call(request, lambda answer: answer.body)
 
 
-def files(name: str) -> Call[Listing]:
+def files(name: str) -> Call[FileList]:
     """What came out so far."""
-    return Call(_get(f"{_job_path(name)}/files"), _decoder(Listing))
+    return Call(_get(f"{_job_path(name)}/files"), _decoder(FileList))
 
 
 def read_files(name: str, entries: Iterable[Mapping[str, Any]]) -> Request:
@@ -344,52 +297,13 @@ def revoke_token(token: str) -> Call[None]:
 
 # answers that say no
 
-_ERRORS: dict[int, type[ShorepowerError]] = {
-    401: NotAuthenticated,
-    403: NotAllowed,
-    404: NotFound,
-    409: Conflict,
-    413: TooLarge,
-    502: Unreachable,
-    504: Unreachable,
-    507: StorageFault,
-}
-
-
-class _Problem(Struct, frozen=True, kw_only=True):
-    """RFC 9457, with every fault."""
-
-    type: str = "about:blank"
-    title: str = ""
-    status: int = 0
-    detail: str = ""
-    faults: tuple[Fault, ...] = ()
-
 
 def problem_error(answer: Answer, label: str) -> ShorepowerError:
-    """The error that an answer of 400 or above stands for."""
-    try:
-        problem = msgspec.json.decode(answer.body, type=_Problem)
-    except msgspec.DecodeError:
-        problem = None
-    if problem is None or not (problem.detail or problem.title or problem.faults):
-        return Unreachable(f"{label} answered {_phrase(answer.status)}, and not in shorepower's words")
-    sentence = problem.detail or problem.title
-    if answer.status in (429, 503):
-        return Busy(sentence, retry_after_s=retry_after(answer))
-    if answer.status in (400, 422):
-        return InvalidRequest(problem.faults or sentence)
-    if kind := _ERRORS.get(answer.status):
-        return kind(sentence)
-    return ServerFault(f"{label} failed: {sentence}")
-
-
-def retry_after(answer: Answer) -> float:
-    """Seconds that the server asks to wait; 1 when it names none or a date."""
-    try:
-        return min(max(float(answer.headers.get("retry-after", "1")), 0.0), 300.0)
-    except ValueError:
-        return 1.0
+    """The error that an answer of 400 or above stands for; `NotOurs` when it is not in our words."""
+    problem = decode_problem(answer.body)
+    if problem is None:
+        return NotOurs(f"{label} answered {_phrase(answer.status)}, and not in shorepower's words")
+    return error_of(problem, answer.status, answer.headers, otherwise=ServerFault)
 
 
 def _phrase(status: int) -> str:

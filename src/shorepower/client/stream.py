@@ -8,8 +8,8 @@ from typing import Any
 
 from ..model.errors import Unreachable
 from ..model.output import OutputPiece, Stream
+from ..wire.http.frames import FrameReader
 from . import requests
-from .frames import FrameReader
 from .transport import Incoming, Transport
 
 __all__ = ["OutputReader", "piece_of"]

@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
-from ..model.errors import Busy, Unreachable
+from ..model.errors import Busy, ShorepowerError, Unreachable
 from .address import Address
 from .connections import CONNECT_TIMEOUT_S, Connection, connect, went_quiet
-from .requests import Answer, Call, Request, problem_error, retry_after
+from .errors import NotOurs
+from .requests import Answer, Call, Request, problem_error
 
 __all__ = ["Hooks", "Incoming", "Transport"]
 
@@ -33,6 +34,8 @@ PATIENCE_S = 30.0
 """How long one that did answer is tried again: a restart or an upgrade takes less."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 IDLE_CONNECTIONS = 4
+BODY_TRIES = 3
+"""How often a whole answer is asked for whose body was cut."""
 _BLOCK = 1 << 18
 
 
@@ -73,7 +76,7 @@ class Incoming:
                 piece = self._response.read1(size)
             except (OSError, http.client.HTTPException, ValueError) as error:
                 self.close()
-                raise Unreachable(f"the connection was cut: {error or type(error).__name__}") from error
+                raise Cut(f"the connection was cut: {error or type(error).__name__}") from error
             if not piece:
                 self._finish(reusable=True)
                 return
@@ -130,9 +133,17 @@ class Transport:
 
     def call(self, call: Call[T]) -> T:
         """Carry one call and decode its answer. Raises what the server said no with."""
-        with self.open(call.request) as incoming:
-            answer = Answer(status=incoming.status, headers=incoming.headers, body=incoming.read())
-        return call.decode(answer)
+        tries = BODY_TRIES if call.request.repeatable else 1
+        while True:
+            tries -= 1
+            try:
+                with self.open(call.request) as incoming:
+                    answer = Answer(status=incoming.status, headers=incoming.headers, body=incoming.read())
+            except Cut:
+                if not tries:
+                    raise
+            else:
+                return call.decode(answer)
 
     def open(self, request: Request) -> Incoming:
         """Send a request and return its answer as soon as it begins; repeated where that is safe.
@@ -145,18 +156,21 @@ class Transport:
         pause = FIRST_PAUSE_S
         while True:
             try:
-                return self._judge(request, self._once(request))
-            except (Unreachable, Busy) as error:
-                if isinstance(error, Busy):
-                    pause = error.retry_after_s  # nothing was taken
-                elif isinstance(error, _NotSent):
-                    if self._hooks.missing(error):
-                        began = time.monotonic()
-                elif not request.repeatable:
+                return self._judge(self._once(request))
+            except Busy as error:
+                failed: ShorepowerError = error
+                pause = error.retry_after_s  # nothing was taken
+            except _NotSent as error:
+                failed = error
+                if self._hooks.missing(error):
+                    began = time.monotonic()
+            except (Cut, NotOurs) as error:
+                failed = error
+                if not request.repeatable:
                     raise
-                patience = PATIENCE_S if self._known else self._first_patience()
-                if time.monotonic() - began + pause > patience:
-                    raise
+            patience = PATIENCE_S if self._known else self._first_patience()
+            if time.monotonic() - began + pause > patience:
+                raise failed
             time.sleep(pause)
             pause = min(max(pause, FIRST_PAUSE_S) * 2, LONGEST_PAUSE_S)
 
@@ -190,9 +204,7 @@ class Transport:
             words = getattr(connection, "last_words", str)()
             if connection is not None:
                 connection.close()
-            raise Unreachable(
-                f"{self.address.label} did not answer: {words or _describe(error)}"
-            ) from error
+            raise Cut(f"{self.address.label} did not answer: {words or _describe(error)}") from error
         except BaseException:
             if connection is not None:
                 connection.close()
@@ -215,24 +227,21 @@ class Transport:
         sock.settimeout(SILENCE_TIMEOUT_S + request.wait_s)
         return Incoming(response, connection, sock, lambda reusable: self._give_back(connection, reusable))
 
-    def _judge(self, request: Request, incoming: Incoming) -> Incoming:
+    def _judge(self, incoming: Incoming) -> Incoming:
         """The answer itself if it says yes. Raises what it means otherwise."""
         if not self._known:
             self._meet(incoming)
         if incoming.status < 400:
             return incoming
         answer = Answer(status=incoming.status, headers=incoming.headers, body=incoming.read())
-        error = problem_error(answer, self.address.label)
-        if isinstance(error, Busy) and "retry-after" in answer.headers:
-            error.retry_after_s = retry_after(answer)
-        raise error
+        raise problem_error(answer, self.address.label)
 
     def _meet(self, incoming: Incoming) -> None:
         version = incoming.headers.get("shorepower-version")
         if version is None:
             if incoming.status < 400:
                 incoming.close()
-                raise Unreachable(f"{self.address.label} answers, but is no shorepower server")
+                raise NotOurs(f"{self.address.label} answers, but is no shorepower server")
             return
         try:
             replaced = self._hooks.met(version)
@@ -243,7 +252,7 @@ class Transport:
         if replaced:
             incoming.close()
             self.close()
-            raise Unreachable(f"{self.address.label} was replaced by a newer one")
+            raise Cut(f"{self.address.label} was replaced by a newer one")
 
     def _take(self) -> Connection | None:
         while True:
@@ -266,6 +275,10 @@ class Transport:
 
 class _NotSent(Unreachable):
     """There was no connection, so nothing happened."""
+
+
+class Cut(Unreachable):
+    """The connection ended before the answer did: whether anything happened is not known."""
 
 
 def _blocks(body: bytes) -> Iterator[bytes]:
