@@ -108,6 +108,10 @@ class Ignoring:
             return Verdict.GIT
         return Verdict.SEND
 
+    def includes(self, path: bytes, is_dir: bool) -> bool:
+        """Whether ``--include`` names exactly this path."""
+        return bool(self._includes.decide(path, is_dir))
+
     def may_hold_sent(self, level: Level, path: bytes) -> bool:
         """Whether something below an ignored folder may be sent all the same."""
         if level.repository is not None and path in level.repository.tracked_folders:

@@ -1,14 +1,20 @@
-"""What a project is and what of it is sent."""
+"""What of a project is sent: one walk, folders before what is in them, stopped at the limits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from msgspec import Struct
-
-from ..model.errors import TooLarge
+from ..model.errors import Fault, InvalidRequest
 from ..model.job import Link
+from .environments import editable_installs
+from .find import FoundProject, find_project
+from .ignore import Ignoring, Verdict, hold_back_lines
+from .names import listed, shown
+from .tally import Full, Met, Node, Room, largest_folders
+from .view import Data, Folder, Item, Limits, NotSent, ProjectTooLarge, ProjectView
+from .walk import Candidate, Policy, Walk
 
 __all__ = [
     "Data",
@@ -24,136 +30,6 @@ __all__ = [
 ]
 
 
-class FoundProject(Struct, frozen=True, kw_only=True):
-    """Which folder is the project, and where the job starts in it."""
-
-    root: Path
-    workdir: str = ""
-    """Relative to the root, ``/`` between parts; empty is the root itself."""
-    why: str
-    """In words, for the line on stderr: ``pyproject.toml``, ``named``, ``the script's folder``."""
-    only: tuple[str, ...] | None = None
-    """Not None: only these files of the root travel (a home folder is never a project)."""
-    git_only: bool = False
-    """``.git`` was the only marker: an empty ``.here`` is staged."""
-    notes: tuple[str, ...] = ()
-    """Sentences to show."""
-
-
-class Data(Struct, frozen=True, kw_only=True):
-    """One ``--data PATH[=TARGET]``: never sent, but linked."""
-
-    path: str
-    """As typed, relative to the current directory."""
-    target: str | None = None
-    """Where it lies on the cluster; None: it is the original, on a shared file system."""
-
-
-class Limits(Struct, frozen=True, kw_only=True):
-    """When a scan stops."""
-
-    max_bytes: int = 2 << 30
-    max_files: int = 200_000
-    copy_ignored_bytes: int = 256 << 20
-    """Ignored files that are copied on this machine, together; larger folders become links."""
-    copy_ignored_files: int = 20_000
-
-
-class ProjectTooLarge(TooLarge):
-    """The scan met more than the limits allow and stopped; nothing was sent."""
-
-    def __init__(
-        self, message: str, size_bytes: int, file_count: int, largest: Sequence[tuple[str, int, int]]
-    ) -> None:
-        super().__init__(message)
-        self.size_bytes, self.file_count = size_bytes, file_count
-        self.largest = tuple(largest)
-        """(folder, bytes, files) met so far, the largest first."""
-
-
-class Item(Struct, frozen=True):
-    """One file or symbolic link that is sent."""
-
-    name: bytes
-    kind: str
-    """``file`` or ``link``."""
-    mode: int
-    mtime_ns: int
-    size_bytes: int = 0
-    target: bytes = b""
-    inode: int = 0
-    ctime_ns: int = 0
-
-
-class Folder(Struct, frozen=True):
-    """One folder that is sent."""
-
-    name: bytes
-    mode: int
-    mtime_ns: int
-    items: tuple[Item, ...] = ()
-    folders: tuple[Folder, ...] = ()
-
-
-class NotSent(Struct, frozen=True, kw_only=True):
-    """Something that stays where it is."""
-
-    path: str
-    """Relative to the project; a folder ends in ``/``."""
-    why: str
-    """``.gitignore``, ``.shoreignore``, ``secret-like``, ``environment``, ``--data``, ``unreadable``, …"""
-    size_bytes: int | None = None
-    """None: not measured."""
-    at_least: bool = False
-    """Measuring stopped early; it is more."""
-    linked: bool = False
-    """On this machine: the staged copy holds a link to the original."""
-
-
-class ProjectView(Struct, frozen=True, kw_only=True):
-    """Everything that a submit needs to know of a project, at one moment."""
-
-    root: Path
-    workdir: str = ""
-    why: str = ""
-    tree: Folder
-    links: tuple[Link, ...] = ()
-    """For `JobSpec.links`."""
-    hold_back: tuple[str, ...] = ()
-    """For `JobSpec.hold_back`."""
-    source_roots: tuple[str, ...] = ()
-    """For `JobSpec.source_roots`: what editable installs of the project's own environment point to."""
-    not_sent: tuple[NotSent, ...] = ()
-    notes: tuple[str, ...] = ()
-    """Sentences to show: links that leave the project, skipped files, LFS pointers, …"""
-    size_bytes: int = 0
-    file_count: int = 0
-
-    def files(self) -> Iterator[tuple[str, Item]]:
-        """(path relative to the root, item) of everything that is sent, in order of path."""
-        raise NotImplementedError
-
-    def not_sent_line(self) -> str:
-        """``not sent: data/ 4.2 GB (.gitignore), .env``; empty when everything is sent."""
-        raise NotImplementedError
-
-
-def find_project(
-    cwd: Path,
-    *,
-    script: Path | None = None,
-    named: Path | None = None,
-    workdir: str | None = None,
-    home: Path | None = None,
-) -> FoundProject:
-    """The project for a command given in ``cwd``.
-
-    ``script`` is None for ``-- COMMAND``; ``named`` is ``--project``, ``workdir`` is ``--workdir``.
-    Raises InvalidRequest when what is named is no folder, or the working directory is not inside.
-    """
-    raise NotImplementedError
-
-
 def look_over(
     found: FoundProject,
     *,
@@ -163,14 +39,132 @@ def look_over(
     send_ignored: bool = False,
     beside: frozenset[str] = frozenset(),
     environment: Path | None = None,
-    limits: Limits = Limits(),
+    limits: Limits | None = None,
 ) -> ProjectView:
     """Walk the project and say what is sent, linked and left.
 
-    ``here``: the cluster sees this file system, so ignored files are copied while small, large ignored
+    ``here``: the cluster sees this file system, so ignored files are copied while small; large ignored
     folders, environments and secret-like files are linked. ``send_ignored``: elsewhere, ignored files
     go along. ``beside``: paths that pulls of ours put beside a user's file (`Ledger.beside`).
     ``environment``: the Python environment whose editable installs matter (default: the project's
     ``.venv``). Raises ProjectTooLarge at a limit, InvalidRequest for ``data`` that cannot be linked.
     """
-    raise NotImplementedError
+    limits = limits or Limits()
+    policy = Policy(
+        here=here,
+        data=_data_by_path(found, data, here),
+        beside=frozenset(map(os.fsencode, beside)),
+        measure_files=limits.measure_files,
+    )
+    ignoring = Ignoring(found.root, includes)
+    walk, met, room = Walk(found.root, ignoring, policy), Met(), Room(limits.max_bytes, limits.max_files)
+    top = Node(b"", 0o755, 0)
+    try:
+        if found.only is not None:
+            for name in found.only:
+                walk.file(os.fsencode(name), top, met, room)
+        else:
+            walk.folder(b"", top, None, Verdict.SEND, met, room)
+            _settle_ignored(walk, met, room, limits, here=here, send=send_ignored)
+    except Full:
+        met_so_far = largest_folders(top.folders.get(b"", top))
+        raise ProjectTooLarge(room.size_bytes, room.file_count, met_so_far) from None
+    finally:
+        ignoring.close()
+    walk.name_pointers(met)
+    root = top.folders.get(b"", top)
+    if found.git_only:
+        root.add(Item(b".here", "file", 0o644, root.mtime_ns))
+    return _view(found, root, met, room, environment)
+
+
+def _settle_ignored(walk: Walk, met: Met, room: Room, limits: Limits, *, here: bool, send: bool) -> None:
+    """Copy, link or leave what git ignores."""
+    if not here:
+        for one in walk.candidates:
+            if send:
+                _take(one, walk.build(one, met, room))
+            else:
+                walk.leave_measured(one.path, one.is_dir, ".gitignore", met)
+        return
+    built: list[tuple[int, int, Candidate, Node, Met]] = []
+    large: list[Candidate] = []
+    for one in walk.candidates:
+        inner, small = Met(), Room(limits.copy_ignored_bytes, limits.copy_ignored_files)
+        try:
+            node = walk.build(one, inner, small)
+        except Full:
+            large.append(one)
+        else:
+            built.append((small.size_bytes, small.file_count, one, node, inner))
+    built.sort(key=lambda entry: (entry[0], entry[1]))
+    while sum(entry[0] for entry in built) > limits.copy_ignored_bytes:
+        large.append(built.pop()[2])
+    built.sort(key=lambda entry: entry[1])
+    while sum(entry[1] for entry in built) > limits.copy_ignored_files:
+        large.append(built.pop()[2])
+    for size, count, one, node, inner in built:
+        _take(one, node)
+        met.add(inner)
+        room.take(size, count)
+    for one in large:
+        walk.link(one.path, ".gitignore", met)
+
+
+def _take(one: Candidate, aside: Node) -> None:
+    for item in aside.items:
+        one.parent.add(item)
+    one.parent.folders.update(aside.folders)
+
+
+def _data_by_path(found: FoundProject, data: Sequence[Data], here: bool) -> dict[bytes, Data]:
+    """Where each ``--data`` stands in the project. Raises InvalidRequest with every fault."""
+    by_path: dict[bytes, Data] = {}
+    faults: list[Fault] = []
+    for one in data:
+        place = Path(os.path.normpath(found.cwd / one.path))
+        exists = place.exists()
+        if not place.is_relative_to(found.root) or place == found.root:
+            faults.append(Fault("--data", f"--data {shown(one.path)}: name a path inside {found.root}"))
+        elif here and not exists and one.target is None:
+            faults.append(Fault("--data", f"--data {shown(one.path)}: there is no such file or folder"))
+        elif not here and one.target is None:
+            told = f"say where it lies on the cluster: --data {shown(one.path)}=/absolute/path"
+            faults.append(Fault("--data", f"--data {shown(one.path)}: {told}"))
+        elif one.target is not None and not one.target.startswith("/"):
+            faults.append(Fault("--data", f"--data {shown(one.path)}: the target is an absolute path"))
+        else:
+            by_path[os.fsencode(place.relative_to(found.root).as_posix())] = one
+    if faults:
+        raise InvalidRequest(faults)
+    return by_path
+
+
+def _view(found: FoundProject, root: Node, met: Met, room: Room, environment: Path | None) -> ProjectView:
+    installs = editable_installs(environment or found.root / ".venv", found.root)
+    notes = [*found.notes, *(sentence.format(listed(paths)) for sentence, paths in met.named.items())]
+    if installs.outside:
+        outside = listed(installs.outside)
+        notes.append(f"editable installs from outside the project are used where they are: {outside}")
+    return ProjectView(
+        root=found.root,
+        workdir=found.workdir,
+        why=found.why,
+        tree=root.freeze(),
+        links=_outermost(met.links),
+        hold_back=hold_back_lines(found.root) if found.only is None else (),
+        source_roots=installs.inside if found.only is None else (),
+        not_sent=tuple(sorted(met.left, key=lambda one: one.path)),
+        notes=tuple(notes),
+        size_bytes=room.size_bytes,
+        file_count=room.file_count,
+    )
+
+
+def _outermost(links: Sequence[Link]) -> tuple[Link, ...]:
+    """By path, without those that lie below another one."""
+    kept: list[Link] = []
+    for link in sorted(links, key=lambda one: one.path.split("/")):
+        if not kept or not link.path.startswith(kept[-1].path + "/"):
+            kept.append(link)
+    return tuple(kept)

@@ -10,7 +10,7 @@ from ..model.errors import ShorepowerError
 from .project import ProjectView
 from .statcache import StatCache
 
-__all__ = ["FileKeepsChanging", "Pack", "Sent", "SendProgress", "upload"]
+__all__ = ["FileKeepsChanging", "Pack", "SendProgress", "Sent", "upload"]
 
 
 class FileKeepsChanging(ShorepowerError):

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 __all__ = ["Choice", "Kept", "budget_of", "choose"]
 
-GIB = 1 << 30
+_MOST_BYTES = 20_000_000_000
 
 
 class Kept(Struct, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class Choice(Struct, frozen=True, kw_only=True):
 
 def budget_of(disk_bytes: int) -> int:
     """What a private server keeps at most: 20 GB or a tenth of the disk, whichever is less."""
-    raise NotImplementedError
+    return min(_MOST_BYTES, disk_bytes // 10)
 
 
 def choose(
@@ -53,5 +53,29 @@ def choose(
     warned_before: datetime,
 ) -> Choice:
     """Unheld blobs first (they only save a second sending), then results by oldest pull, then unpulled
-    ones whose warning was shown before ``warned_before``, oldest end first."""
-    raise NotImplementedError
+    ones whose warning was shown before ``warned_before``, oldest end first.
+
+    Unpulled ones that would be needed too but were not warned of are to be warned of now.
+    """
+    over = sum(one.size_bytes for one in kept) + unheld_blobs_bytes + held_blobs_bytes - budget_bytes
+    if over <= 0:
+        return Choice()
+    blobs = min(over, unheld_blobs_bytes)
+    over -= blobs
+    mine = [one for one in kept if not one.for_good and one.size_bytes > 0]
+    pulled = sorted((one for one in mine if one.pulled_at), key=lambda one: (one.pulled_at, one.job))
+    unpulled = sorted((one for one in mine if not one.pulled_at), key=lambda one: (one.ended_at, one.job))
+    drop: list[str] = []
+    warn: list[str] = []
+    freed = promised = 0
+    for one in (*pulled, *unpulled):
+        if freed + promised >= over:
+            break
+        if one.pulled_at or (one.warned_at is not None and one.warned_at <= warned_before):
+            drop.append(one.job)
+            freed += one.size_bytes
+        else:
+            if one.warned_at is None:
+                warn.append(one.job)
+            promised += one.size_bytes
+    return Choice(drop=tuple(drop), warn=tuple(warn), blobs_bytes=blobs, over_bytes=max(0, over - freed))

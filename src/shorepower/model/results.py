@@ -50,5 +50,7 @@ class FileEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``sha256:<hex>`` of the whole content; empty while the job runs."""
     target: str = ""
     """Where a link points."""
+    target_b64: str = ""
+    """The same as base64 where it is not UTF-8."""
     area: str = "project"
     """``project``: goes home to the same place; ``results``: to ``shore-results/<name>-<id>/``."""

@@ -23,9 +23,12 @@ from msgspec import Struct
 
 from .errors import InvalidRequest
 
-__all__ = ["CHUNK_BYTES", "TreeEntry", "decode_tree", "digest_of", "encode_tree", "is_digest"]
+__all__ = ["CHUNK_BYTES", "MAX_DEPTH", "TreeEntry", "decode_tree", "digest_of", "encode_tree", "is_digest"]
 
 CHUNK_BYTES = 16 << 20
+MAX_DEPTH = 200
+"""Folders inside each other; deeper ones are refused when sent and when staged."""
+_TIME_LIMIT_NS = 1 << 63
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -91,6 +94,8 @@ def _entry(row: list[Any]) -> TreeEntry:
         raise InvalidRequest(f"a tree object holds the kind {kind!r}")
     if not all(isinstance(number, int) for number in (mode, mtime_ns)) or not 0 <= mode <= 0o777:
         raise InvalidRequest("a tree object holds a mode or a time that is no number")
+    if not -_TIME_LIMIT_NS < mtime_ns < _TIME_LIMIT_NS:
+        raise InvalidRequest("a tree object holds a time that no file system knows")
     if not all(isinstance(digest, str) and is_digest(digest) for digest in digests):
         raise InvalidRequest("a tree object holds a digest that is not sha256")
     if kind == "link":
