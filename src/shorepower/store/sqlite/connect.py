@@ -11,7 +11,7 @@ from msgspec import Struct
 from ...model.errors import StateDirectoryFault
 from .faults import in_words
 
-__all__ = ["MEMORY", "OLDEST_LIBRARY", "Source", "refuse_old_library", "sync_folder"]
+__all__ = ["MEMORY", "OLDEST_LIBRARY", "Source", "refuse_old_library", "run_all", "sync_folder"]
 
 MEMORY = ":memory:"
 
@@ -89,6 +89,16 @@ class Source(Struct, frozen=True, kw_only=True):
                 f"the job database {self.path} cannot be made: {error.strerror}"
             ) from error
 
+    def identity(self) -> tuple[int, int] | None:
+        """Which file the path leads to now: device and inode. None without one."""
+        if self.in_memory:
+            return None
+        try:
+            found = Path(self.path).stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
     def writer(self) -> apsw.Connection:
         """The one connection that writes. Raises StateDirectoryFault when it cannot."""
         try:
@@ -111,18 +121,23 @@ class Source(Struct, frozen=True, kw_only=True):
         """A connection that only reads. Raises apsw.Error."""
         connection = apsw.Connection(self.path, flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(round(self.busy_timeout_s * 1000))
-        connection.execute(_COMMON)
+        run_all(connection, _COMMON)
         return connection
 
     def _settle(self, connection: apsw.Connection, pragmas: str) -> None:
         connection.set_busy_timeout(round(self.busy_timeout_s * 1000))
         if self.exclusive:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute(_COMMON)
+        run_all(connection, _COMMON)
         if not self.in_memory:
             connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(pragmas)
+        run_all(connection, pragmas)
         connection.execute("SELECT count(*) FROM sqlite_schema")
+
+
+def run_all(connection: apsw.Connection, script: str) -> None:
+    """Run every statement of a script. APSW alone would stop at the first one that returns a row."""
+    connection.execute(script).fetchall()
 
 
 def sync_folder(folder: Path) -> None:

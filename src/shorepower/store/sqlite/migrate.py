@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from ... import __version__
 from ...model.errors import StateDirectoryFault
-from .connect import sync_folder
+from .connect import run_all, sync_folder
 from .faults import in_words
 
 __all__ = ["Migration", "bundled", "copy_into", "migrate"]
@@ -109,7 +109,7 @@ def _apply(connection: apsw.Connection, migration: Migration) -> None:
     connection.execute(_BOOK)
     last = connection.execute("SELECT coalesce(max(number), 0) FROM schema_versions").get
     if last < migration.number:
-        connection.execute(migration.script)
+        run_all(connection, migration.script)
         if connection.execute("PRAGMA foreign_key_check").fetchall():
             connection.execute("ROLLBACK")
             raise StateDirectoryFault(

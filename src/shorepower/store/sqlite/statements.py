@@ -101,10 +101,10 @@ STATE_COUNTS_OF = "SELECT state, n FROM job_counts WHERE owner = ? AND n > 0"
 
 ENDED_BEFORE = """
 SELECT ended_at, id FROM jobs INDEXED BY jobs_ended
-WHERE ended_at > :after AND ended_at < :moment AND ended_at <= coalesce((
+WHERE ended_at > :after AND ended_at <= coalesce((
   SELECT ended_at FROM jobs INDEXED BY jobs_ended WHERE ended_at > :after AND ended_at < :moment
   ORDER BY ended_at LIMIT 1 OFFSET :limit - 1
-), :moment)
+), :moment - 1)
 ORDER BY ended_at, seq
 """
 

@@ -90,13 +90,14 @@ class SqliteStore(Store):
         tuning: Tuning,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._source = source
+        self._source, self._identity = source, source.identity()
         self._hearers: dict[object, Callable[[Sequence[Event]], None]] = {}
         self._side_work = CapacityLimiter(1)
         self._writer = Writer(
             connection,
             None if source.in_memory else connect,
             self._deliver,
+            guard=self._still_there,
             queue_limit=tuning.queue_limit,
             batch_limit=tuning.batch_limit,
         )
@@ -152,6 +153,14 @@ class SqliteStore(Store):
         answer: asyncio.Future[T] = self._loop.create_future()
         lane.put(Work(kind, unit, answer))
         return await answer
+
+    def _still_there(self) -> None:
+        """A file that was moved or removed takes writes as before, and they are lost with it."""
+        if self._source.identity() != self._identity:
+            raise StorageFault(
+                f"the job database {self._source.path} was moved, removed or replaced while in use: "
+                "put it back, or start the server anew"
+            )
 
     def _close(self) -> bool:
         read = self._readers is None or self._readers.close(_CLOSE_TIMEOUT_S)

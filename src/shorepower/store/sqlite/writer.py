@@ -40,15 +40,18 @@ class Writer:
         reopen: Callable[[], apsw.Connection] | None,
         deliver: Deliver,
         *,
+        guard: Callable[[], None],
         queue_limit: int,
         batch_limit: int,
     ) -> None:
-        """``reopen`` makes another connection to the same database; None where there can be none."""
+        """``reopen`` makes another connection to the same database; None where there can be none.
+        ``guard`` raises StorageFault when what is written now would be lost."""
         self.lane = Lane(queue_limit)
         self.commits = 0
         """How many transactions have been committed."""
         self._connection: apsw.Connection | None = connection
-        self._reopen, self._deliver, self._batch_limit = reopen, deliver, batch_limit
+        self._reopen, self._deliver, self._guard = reopen, deliver, guard
+        self._batch_limit = batch_limit
         self._thread = threading.Thread(target=self._run, name="store writer", daemon=True)
         self._thread.start()
 
@@ -81,6 +84,7 @@ class Writer:
     def _write(self, works: Sequence[Work]) -> None:
         news: list[Event] = []
         try:
+            self._guard()
             connection = self._connected()
             connection.execute("BEGIN IMMEDIATE")
             for work in works:
