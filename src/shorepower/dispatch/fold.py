@@ -23,7 +23,7 @@ from ..model.lifecycle import (
 from ..model.results import ResultsState
 from ..store.contract import Transaction
 
-__all__ = ["close", "fold", "request"]
+__all__ = ["cancel", "close", "fold", "request"]
 
 
 def fold(tx: Transaction, news: Sequence[Observation], now: datetime) -> list[Job]:
@@ -77,20 +77,21 @@ def close(
 def request(tx: Transaction, job: Job, operation: Operation, by: str, now: datetime) -> Job:
     """Record an operation before anything acts on it. A job that no cluster has yet is ended at once.
 
+    What is so already, or is asked for more strongly, changes nothing: a client may ask twice.
     Raises Conflict when the job's state forbids it.
     """
+    if _settled(job, operation):
+        return job
     _may(job, operation)
     tx.append_audit(now, by, operation.value, job.id)
-    if operation in (Operation.STOP, Operation.KILL):
+    if operation in _STOPS:
         waiting = [
             submission
             for submission in tx.submissions(job.id)
             if submission.phase in (Phase.HELD, Phase.DUE)
         ]
         for submission in waiting:
-            ended = close(
-                tx, submission, State.CANCELED, Reason.STOPPED, "stopped before it was handed over", now
-            )
+            ended = cancel(tx, submission, operation, now)
             if ended is not None and ended.state.ended:
                 return ended
     tx.put_control(job.id, operation, by, now)
@@ -99,17 +100,35 @@ def request(tx: Transaction, job: Job, operation: Operation, by: str, now: datet
     return told
 
 
+_STOPS = {Operation.STOP: Reason.STOPPED, Operation.KILL: Reason.KILLED}
+_SEEN_BY = {Operation.SUSPEND: State.SUSPENDED, Operation.RESUME: State.RUNNING}
+_OPPOSITE = {Operation.SUSPEND: Operation.RESUME, Operation.RESUME: Operation.SUSPEND}
+
+
+def cancel(tx: Transaction, submission: Submission, operation: Operation, now: datetime) -> Job | None:
+    """End a submission that somebody stopped before any cluster had it."""
+    why = "stopped before it was handed over"
+    return close(tx, submission, State.CANCELED, _STOPS[operation], why, now)
+
+
+def _settled(job: Job, operation: Operation) -> bool:
+    """Whether a job is as it should be without doing anything."""
+    if operation is Operation.STOP:
+        return job.wanted is Operation.KILL
+    return job.wanted is None and job.state is _SEEN_BY.get(operation)
+
+
 def _may(job: Job, operation: Operation) -> None:
     if job.state.ended:
         raise Conflict(f"job {job.id} has ended ({job.state}); nothing is left to {operation}")
-    if operation is Operation.SUSPEND and job.state is not State.RUNNING:
-        raise Conflict(f"job {job.id} is {job.state}; only a running job can be suspended")
-    suspended = job.state is State.SUSPENDED or job.wanted is Operation.SUSPEND
-    if operation is Operation.RESUME and not suspended:
-        raise Conflict(f"job {job.id} is {job.state}; only a suspended job can be resumed")
-
-
-_SEEN_BY = {Operation.SUSPEND: State.SUSPENDED, Operation.RESUME: State.RUNNING}
+    if operation in _STOPS:
+        return
+    if job.wanted in _STOPS:
+        raise Conflict(f"job {job.id} is being stopped; it cannot {operation} any more")
+    opposite = _OPPOSITE[operation]
+    if job.state is not _SEEN_BY[opposite] and job.wanted not in (operation, opposite):
+        wanted = "running" if operation is Operation.SUSPEND else "suspended"
+        raise Conflict(f"job {job.id} is {job.state}; only a {wanted} job can {operation}")
 
 
 def _follow(tx: Transaction, job: Job, attempt: Attempt, submission: Submission, now: datetime) -> Job:
