@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from ..clusters.contract import Cluster
 from ..files.blobs import BlobLost, BlobStore
+from ..files.budget import Kept, budget_of, choose
 from ..files.remove import remove
 from ..files.stage import objects
 from ..host.contract import Clock
@@ -65,8 +66,8 @@ class Expire:
             await self.drop_results(job)
         await self._drop_records(now - timedelta(seconds=self._settings.record_keep_s))
         await self._drop_output(now - timedelta(seconds=self._settings.output_keep_s))
-        await self._keep_budget()
         await self.sweep_blobs()
+        await self._keep_budget()
 
     async def drop_results(self, job: Job) -> int:
         """The working folders of an ended job go; bytes freed."""
@@ -136,24 +137,32 @@ class Expire:
         if self._settings.budget_bytes is not None:
             return self._settings.budget_bytes
         disk = await to_thread.run_sync(shutil.disk_usage, self._places.state_dir, limiter=self._disk)
-        return min(20 * 10**9, disk.total // 10)
+        return budget_of(disk.total)
 
     async def _keep_budget(self) -> None:
-        """Over the budget the oldest pulled results go first; what was never pulled stays."""
-        budget = await self.budget_bytes()
-        kept = await self._store.read(lambda view: view.with_results())
-        taken = sum(job.results.size_bytes for job in kept) + await self._store.read(
-            lambda view: view.blob_bytes()
+        """Over the budget the results that were pulled longest ago go; what was never pulled stays."""
+        jobs = {job.id: job for job in await self._store.read(lambda view: view.with_results())}
+        kept = [
+            Kept(
+                job=job.id,
+                size_bytes=job.results.size_bytes,
+                ended_at=job.ended_at or job.created_at,
+                pulled_at=job.results.pulled_at,
+                for_good=job.results.expires_at is None,
+            )
+            for job in jobs.values()
+        ]
+        choice = choose(
+            kept,
+            unheld_blobs_bytes=0,
+            held_blobs_bytes=await self._store.read(lambda view: view.blob_bytes()),
+            budget_bytes=await self.budget_bytes(),
+            warned_before=self._clock.now(),
         )
-        pulled = sorted(
-            (job for job in kept if job.results.pulled_at and job.results.expires_at),
-            key=lambda job: job.results.pulled_at or job.created_at,
-        )
-        for job in pulled:
-            if taken <= budget:
-                return
-            taken -= job.results.size_bytes
-            await self.drop_results(job)
+        for gone in choice.drop:
+            await self.drop_results(jobs[gone])
+        if choice.over_bytes:
+            log.warning("over the budget by results that nobody pulled", jobs=len(choice.warn))
 
     async def _drop_records(self, before: datetime) -> None:
         for _, job_id in await self._store.read(lambda view: view.ended_before(before, limit=_PAGE)):

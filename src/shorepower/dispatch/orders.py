@@ -48,6 +48,7 @@ def order_of(job: Job, spec: JobSpec, submission: Submission, places: Places) ->
         umask=spec.umask,
         progress_file=str(work / "progress"),
         handle=submission.handle,
+        seen_running=job.started_at is not None and job.attempt == submission.attempt,
     )
 
 
