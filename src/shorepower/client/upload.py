@@ -1,20 +1,31 @@
-"""A project becomes blobs: built bottom-up, asked for top-down, sent in packs."""
+"""A project becomes blobs: asked for top-down, sent bottom-up in packs.
+
+A tree object is sent after everything it needs, so one that the server has is whole, also when an upload
+broke off.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import zstandard
 from msgspec import Struct
 
-from ..model.errors import ShorepowerError
-from .project import ProjectView
+from ..model.tree import CHUNK_BYTES
+from ..wire.http.frames import encode_frame
+from .snapshot import BuiltFile, BuiltFolder, FileChanged, FileKeepsChanging, Snapshot, read_chunk
 from .statcache import StatCache
+from .view import ProjectView
 
 __all__ = ["FileKeepsChanging", "Pack", "SendProgress", "Sent", "upload"]
 
-
-class FileKeepsChanging(ShorepowerError):
-    """A file was written to each time it was read; nothing was submitted."""
+_PAGE = 10_000
+"""Digests in one question."""
+_PACK_BYTES = 16 << 20
+_TRIES = 3
+_TELL_EVERY_S = 0.05
 
 
 class Pack(Struct, frozen=True, kw_only=True):
@@ -44,7 +55,7 @@ class Sent(Struct, frozen=True, kw_only=True):
     file_count: int
     size_bytes: int
     changed_count: int
-    """Files that had to be sent."""
+    """Files of which something had to be sent."""
     sent_bytes: int
     """Bytes of request bodies."""
 
@@ -56,6 +67,7 @@ def upload(
     send: Callable[[Pack], None],
     cache: StatCache,
     thorough: bool = False,
+    compress: bool = True,
     progress: Callable[[SendProgress], None] | None = None,
 ) -> Sent:
     """Send what the server does not have.
@@ -63,6 +75,145 @@ def upload(
     ``missing`` asks ``POST /v1/blobs:missing`` (at most 10,000 digests), ``send`` does ``POST /v1/blobs``.
     A folder whose tree object is there is skipped whole; ``thorough`` asks for everything (when a submit
     was refused because parts were missing after all). Raises FileKeepsChanging, InvalidRequest for a
-    folder or file that vanished or cannot be read, and whatever the two callables raise.
+    file that vanished or cannot be read, TooLarge for a folder with more files than a tree object holds,
+    and whatever the two callables raise.
     """
-    raise NotImplementedError
+    run = _Upload(view, missing, send, _Teller(progress), compress)
+    changing = b""
+    for _ in range(_TRIES):
+        try:
+            return run.attempt(cache, thorough)
+        except FileChanged as change:
+            changing = change.path
+            cache.forget(change.path)
+    raise FileKeepsChanging(changing)
+
+
+class _Teller:
+    """Tells progress, but not more often than a screen can show."""
+
+    def __init__(self, hear: Callable[[SendProgress], None] | None) -> None:
+        self._hear, self._told_at = hear, 0.0
+        self._phase, self._done, self._total = "", 0, 0
+
+    def begin(self, phase: str, total: int) -> None:
+        self._phase, self._done, self._total, self._told_at = phase, 0, total, 0.0
+        self.add(0)
+
+    def add(self, count: int) -> None:
+        self._done += count
+        if self._hear is not None and time.monotonic() - self._told_at > _TELL_EVERY_S:
+            self._told_at = time.monotonic()
+            self._hear(SendProgress(phase=self._phase, done_bytes=self._done, total_bytes=self._total))
+
+
+class _Upload:
+    """One upload, over its tries."""
+
+    def __init__(
+        self,
+        view: ProjectView,
+        missing: Callable[[Sequence[str]], Sequence[str]],
+        send: Callable[[Pack], None],
+        teller: _Teller,
+        compress: bool,
+    ) -> None:
+        self._view, self._missing, self._send, self._teller = view, missing, send, teller
+        self._compressor = zstandard.ZstdCompressor(level=1) if compress else None
+        self._sent_bytes = 0
+        self._sent_paths: set[bytes] = set()
+
+    def attempt(self, cache: StatCache, thorough: bool) -> Sent:
+        """Build, ask, send. Raises FileChanged when a file is not what it was when it was read."""
+        self._teller.begin("reading", self._view.size_bytes)
+        snapshot = Snapshot(self._view, cache, self._teller.add)
+        root = snapshot.build()
+        self._teller.begin("asking", 0)
+        wanted = self._ask(root, thorough)
+        for pack in _packs(self._blobs(root, wanted, snapshot.held), self._compressor):
+            self._send(pack)
+            self._sent_bytes += len(pack.body)
+        return Sent(
+            tree=root.digest,
+            file_count=self._view.file_count,
+            size_bytes=root.size_bytes,
+            changed_count=len(self._sent_paths),
+            sent_bytes=self._sent_bytes,
+        )
+
+    def _ask(self, root: BuiltFolder, thorough: bool) -> set[str]:
+        """The digests to send; level by level, a folder that is there ends its branch."""
+        wanted: set[str] = set()
+        folders, chunks = [root], list[str]()
+        while folders or chunks:
+            asked = dict.fromkeys([*(folder.digest for folder in folders), *chunks])
+            new = self._ask_pages([digest for digest in asked if digest not in wanted])
+            wanted |= new
+            open_ = [folder for folder in folders if thorough or folder.digest in new]
+            folders = [below for folder in open_ for below in folder.folders]
+            chunks = [digest for folder in open_ for file in folder.files for digest in file.digests]
+        return wanted
+
+    def _ask_pages(self, digests: list[str]) -> set[str]:
+        pages = (digests[at : at + _PAGE] for at in range(0, len(digests), _PAGE))
+        return {digest for page in pages for digest in self._missing(page)}
+
+    def _blobs(
+        self, root: BuiltFolder, wanted: set[str], held: dict[str, bytes]
+    ) -> Iterator[tuple[str, bytes]]:
+        """What is wanted, each once; a tree object after everything it needs."""
+        self._teller.begin("sending", _size_of(root, wanted))
+        left = set(wanted)
+        for folder in root.each():
+            for file in folder.files:
+                for number, digest in enumerate(file.digests):
+                    if digest in wanted:
+                        self._sent_paths.add(file.path)
+                    if digest in left:
+                        left.discard(digest)
+                        yield digest, self._chunk(file, number, held)
+            if folder.digest in left:
+                left.discard(folder.digest)
+                yield folder.digest, folder.tree
+
+    def _chunk(self, file: BuiltFile, number: int, held: dict[str, bytes]) -> bytes:
+        chunk = held.pop(file.digests[number], None)
+        if chunk is None:
+            chunk = read_chunk(os.fsencode(self._view.root), file, number)
+        self._teller.add(len(chunk))
+        return chunk
+
+
+def _size_of(root: BuiltFolder, wanted: set[str]) -> int:
+    left, size = set(wanted), 0
+    for folder in root.each():
+        for file in folder.files:
+            for number, digest in enumerate(file.digests):
+                if digest in left:
+                    left.discard(digest)
+                    size += min(CHUNK_BYTES, file.size_bytes - number * CHUNK_BYTES)
+    return size
+
+
+def _packs(
+    blobs: Iterable[tuple[str, bytes]], compressor: zstandard.ZstdCompressor | None
+) -> Iterator[Pack]:
+    frames: list[bytes] = []
+    size = 0
+    for digest, data in blobs:
+        if frames and size + len(data) > _PACK_BYTES:
+            yield _pack(frames, compressor)
+            frames, size = [], 0
+        frames.append(encode_frame({"digest": digest}, data))
+        size += len(data)
+    if frames:
+        yield _pack(frames, compressor)
+
+
+def _pack(frames: list[bytes], compressor: zstandard.ZstdCompressor | None) -> Pack:
+    body = b"".join(frames)
+    if compressor is not None:
+        packed = compressor.compress(body)
+        if len(packed) < 0.95 * len(body):
+            return Pack(body=packed, encoding="zstd", blob_count=len(frames))
+    return Pack(body=body, encoding=None, blob_count=len(frames))
