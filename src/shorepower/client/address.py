@@ -8,8 +8,10 @@ from msgspec import Struct
 
 from ..model.errors import InvalidRequest
 
-__all__ = ["Address", "parse_address", "unix_address"]
+__all__ = ["MARKER", "Address", "parse_address", "unix_address"]
 
+MARKER = b"shorepower connect 1\n"
+"""The first line of `shore connect`; what a login shell prints before it is skipped."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 

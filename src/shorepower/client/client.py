@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..model.job import Job, JobSpec
     from ..model.lifecycle import Attempt, Operation
     from .handle import JobHandle
+    from .seen import Seen
     from .transport import Transport
 
 __all__ = ["Client"]
@@ -56,6 +57,13 @@ class Client:
         self.settings = settings or load_settings(environ)
         self.say = say or (lambda _: None)
         self.transport: Transport = link(self.settings, server, environ=environ, say=self.say, start=start)
+
+    @property
+    def seen(self) -> Seen:
+        """What this client remembers of the server's jobs."""
+        from .seen import Seen
+
+        return Seen(self.settings.places.client_dir, self.transport.address.label)
 
     def close(self) -> None:
         """Close connections; jobs are not touched. Twice is harmless."""

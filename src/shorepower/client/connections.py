@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 
 from ..model.errors import Unreachable
-from .address import Address
+from .address import MARKER, Address
 
 __all__ = ["Connection", "connect", "went_quiet"]
 
@@ -23,6 +23,7 @@ CONNECT_TIMEOUT_S = 10.0
 LOGIN_TIMEOUT_S = 120.0
 """For the first answer through a program that may ask a person for a password."""
 REAP_TIMEOUT_S = 2.0
+NOISE_BYTES = 1 << 16
 
 Connection = http.client.HTTPConnection
 
@@ -130,8 +131,19 @@ class _ProgramConnection(http.client.HTTPConnection):
             raise
         finally:
             theirs.close()
-        ours.settimeout(self.timeout)
         self.sock = ours
+        self._skip_to_marker()
+
+    def _skip_to_marker(self) -> None:
+        """Past whatever a login prints, to where the other side is there. Raises OSError in words."""
+        sock = self.sock
+        sock.settimeout(LOGIN_TIMEOUT_S)
+        seen = b""
+        while not seen.endswith(MARKER):
+            data = sock.recv(4096)
+            seen = (seen + data)[-NOISE_BYTES:]
+            if not data:
+                raise OSError(self.last_words() or "the connection ended before the server was reached")
 
     def last_words(self) -> str:
         """What the program said on its stderr, for an error; empty if it still runs silently."""

@@ -147,7 +147,7 @@ def _take_secret(
             )
         )
     elif equals:
-        _secret_of_file(name, Path(value[1:]), into, faults)
+        _secret_of_file(name, Path(value[1:]).expanduser(), into, faults)
     elif name in environ:
         into[name] = environ[name]
     elif ask is not None:

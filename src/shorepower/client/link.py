@@ -12,7 +12,7 @@ from ..model.errors import InvalidRequest, Unreachable
 from . import requests
 from .address import Address, parse_address, unix_address
 from .errors import NotStarted
-from .settings import Login, Settings
+from .settings import Login, Places, Settings
 from .transport import Hooks, Transport
 from .versions import Standing, compare, judge
 
@@ -20,7 +20,8 @@ __all__ = ["SYSTEM_SOCKET", "link", "which_server"]
 
 SYSTEM_SOCKET = Path("/run/shorepower/shorepower.sock")
 """A server of the whole machine; it comes before a private one when it belongs to root."""
-PRIVATE = "private"
+PRIVATE, HERE = "private", "here"
+"""Names of no login: the user's own server, and the machine's or else the user's own."""
 
 
 def which_server(settings: Settings, named: str | None = None) -> tuple[Address, Login | None]:
@@ -37,9 +38,9 @@ def which_server(settings: Settings, named: str | None = None) -> tuple[Address,
         return parse_address(login.url), login
     if "://" in wanted:
         return parse_address(wanted), None
-    if wanted not in ("", PRIVATE):
+    if wanted not in ("", PRIVATE, HERE):
         raise InvalidRequest(unknown("server", wanted, [*settings.servers, PRIVATE]))
-    if not wanted and _is_system_socket(SYSTEM_SOCKET):
+    if wanted != PRIVATE and _is_system_socket(SYSTEM_SOCKET):
         return unix_address(str(SYSTEM_SOCKET), label="this machine's server"), None
     return unix_address(settings.places.socket, private=True), None
 
@@ -61,7 +62,8 @@ def link(
     if address.ssh:
         from .ssh import ssh_address
 
-        address = ssh_address(address, login, settings.places, say)
+        hooks = _SshHooks(address, login, settings.places, say)
+        address = ssh_address(address, login, settings.places)
     return Transport(
         address, version=__version__, token=_token(address, login, environ), environ=environ, hooks=hooks
     )
@@ -74,6 +76,24 @@ class _VersionHooks(Hooks):
     def met(self, version: str) -> bool:
         judge(__version__, version, self._label)
         return False
+
+
+class _SshHooks(_VersionHooks):
+    """The kept ssh connection is made before the first request, while a person can still be asked."""
+
+    def __init__(
+        self, address: Address, login: Login | None, places: Places, say: Callable[[str], None]
+    ) -> None:
+        super().__init__(address.label)
+        self._made = False
+        self._arguments = (address, login, places, say)
+
+    def before(self) -> None:
+        if not self._made:
+            from .ssh import prepare_master
+
+            prepare_master(*self._arguments)
+            self._made = True
 
 
 class _PrivateHooks(Hooks):

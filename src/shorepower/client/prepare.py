@@ -20,7 +20,7 @@ from .options import Options, parse_size
 from .project import Data, FoundProject, Limits, ProjectView, find_project, look_over
 from .sbatch import Directives, read_directives
 from .settings import Settings, load_settings
-from .words import find_script, no_such_program, path_in_job
+from .words import find_script, no_such_program
 
 if TYPE_CHECKING:
     from ..model.cluster import ClusterInfo
@@ -153,7 +153,12 @@ class _Preparation:
     def _read_script(self) -> Directives:
         if self.script is None:
             return Directives()
-        self.known, head = read_script(self.script, path_in_job(self.script, self.found, self.options))
+        path = self.found.script
+        if path.startswith("/") and not self.here:
+            raise InvalidRequest(
+                [Fault("SCRIPT", f"{path} is outside the project {self.found.root}, which alone is sent")]
+            )
+        self.known, head = read_script(self.script, path)
         said = read_directives(head)
         self.faults += said.faults
         if said.unmapped:

@@ -40,7 +40,8 @@ class Places(Struct, frozen=True, kw_only=True):
         """Where the private server of this state directory listens."""
         from ..wire.places import socket_path
 
-        return str(socket_path(self.state_dir, self.runtime_dir or None, os.getuid()))
+        real = os.path.realpath(self.state_dir)
+        return str(socket_path(real, self.runtime_dir or None, os.getuid()))
 
     @property
     def tokens_dir(self) -> Path:
@@ -78,8 +79,10 @@ class Login(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     url: str
     default: bool = False
     token_file: str = ""
-    remote_command: str = "shore"
-    """What runs ``connect`` over there."""
+    remote_command: str = ""
+    """What runs ``connect`` over there; empty: ``shore``, else ``~/.local/bin/shore``."""
+    keep_connection: bool = True
+    """Keep an ssh connection of ours; False where the user's ssh configuration does it."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):

@@ -40,7 +40,10 @@ _BLOCK = 1 << 18
 
 
 class Hooks:
-    """What the owner of a transport does at the two moments that need more than HTTP."""
+    """What the owner of a transport does at the moments that need more than HTTP."""
+
+    def before(self) -> None:
+        """A connection is about to be made. Raises Unreachable."""
 
     def met(self, version: str) -> bool:
         """A server answered for the first time; True if it was replaced and must be asked again.
@@ -196,6 +199,7 @@ class Transport:
         try:
             if connection is None:
                 try:
+                    self._hooks.before()
                     connection = connect(self.address, self._environ)
                 except Unreachable as error:
                     raise _NotSent(str(error)) from error.__cause__

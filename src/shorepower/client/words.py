@@ -1,4 +1,4 @@
-"""The words of a command: whether the first is a script, which file, and how the job will name it."""
+"""The words of a command: whether the first is a script, and which file."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from pathlib import Path
 from ..model.errors import Fault, InvalidRequest
 from ..model.runtime import SUFFIXES, suffix_of, suffix_table
 from .options import Options
-from .project import FoundProject
 
-__all__ = ["find_script", "no_such_program", "path_in_job"]
+__all__ = ["find_script", "no_such_program"]
 
 
 def find_script(words: Sequence[str], options: Options, cwd: Path) -> Path | None:
@@ -32,28 +31,6 @@ def find_script(words: Sequence[str], options: Options, cwd: Path) -> Path | Non
     if not file.is_file():
         raise InvalidRequest([Fault("SCRIPT", f"{first!r} is no regular file")])
     return file
-
-
-def path_in_job(script: Path, found: FoundProject, options: Options) -> str:
-    """The script as the job names it, relative to where it starts. Raises InvalidRequest if it lies outside
-    the project."""
-    # Names are compared as they are written: a link inside the project stays one.
-    path = Path(os.path.normpath(script))
-    start = found.root / found.workdir
-    if options.in_place or path.is_relative_to(found.root):
-        return os.path.relpath(path, start)
-    real, root = path.parent.resolve() / path.name, found.root.resolve()
-    if real.is_relative_to(root):
-        return os.path.relpath(real, root / found.workdir)
-    raise InvalidRequest(
-        [
-            Fault(
-                "SCRIPT",
-                f"{script} is outside the project {found.root} ({found.why}); "
-                f"run it from its own folder, or name the folder to send: --project DIR",
-            )
-        ]
-    )
 
 
 def no_such_program(program: str, cwd: Path) -> Fault:

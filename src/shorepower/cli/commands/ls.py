@@ -1,0 +1,58 @@
+"""``shore ls``: what came out of a job."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from ..verbs import client_of, job_argument, json_option, server_option
+from ..voice import say
+
+__all__ = ["command"]
+
+
+@click.command("ls")
+@json_option
+@server_option
+@job_argument
+def command(**given: Any) -> None:
+    """What came out of a job so far: files that are new or changed."""
+    with client_of(given["server"]) as client:
+        job = client.job(given["job"])
+        listing = client.files(job.id)
+    if given["as_json"]:
+        from ..render import json
+
+        json.document(listing)
+        return
+    if not listing.entries:
+        say("nothing came out of it" if job.state.ended else "nothing came out of it yet")
+        return
+    from ..render.figures import age, format_bytes
+    from ..render.table import columns
+
+    now = datetime.now(UTC)
+    rows = []
+    for entry in listing.entries:
+        changed = datetime.fromtimestamp(entry.mtime_ns / 1e9, UTC)
+        size = format_bytes(entry.size_bytes) if entry.kind == "file" else entry.kind
+        rows.append((size, age(changed, now), _path(entry)))
+    click.echo(columns(("SIZE", "AGE", "FILE"), rows))
+    if listing.state.value not in ("ready", "none"):
+        say(f"results are {listing.state.value}")
+
+
+def _path(entry: Any) -> str:
+    import base64
+    import os
+
+    path = entry.path or os.fsdecode(base64.b64decode(entry.path_b64))
+    before = "shore-results: " if entry.area == "results" else ""
+    return (
+        before
+        + path
+        + (f" -> {entry.target}" if entry.target else "")
+        + ("/" if entry.kind == "dir" else "")
+    )

@@ -1,0 +1,70 @@
+"""``shore pull``: results come home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..verbs import client_of, job_argument, json_option, server_option
+
+__all__ = ["command"]
+
+
+@click.command("pull")
+@click.option("--to", metavar="DIR", help="Here, instead of the project the job came from.")
+@click.option("--undo", is_flag=True, help="Put back what pulls of this job replaced.")
+@json_option
+@server_option
+@job_argument
+@click.argument("globs", nargs=-1, metavar="[GLOB]...")
+@click.pass_context
+def command(ctx: click.Context, /, **given: Any) -> None:
+    """Bring home what came out of a job: all of it, or what a GLOB names.
+
+    Files of yours are never overwritten: the job's is put beside, with its id in the name. What is here
+    already is not fetched again. From a running job: what is there so far.
+    """
+    from ..ending import home_document, pull_home
+    from ..live import LiveLine
+    from ..offer import say_pulled
+
+    with client_of(given["server"]) as client:
+        if given["undo"]:
+            _undo(client, given)
+            return
+        job = client.job(given["job"])
+        with LiveLine() as line:
+            if job.results.state.value == "saving":
+                line.show("collecting results", now=True)
+                job = client.wait(job.id)
+            to = Path(given["to"]) if given["to"] else None
+            report, problem = pull_home(client, job, line, globs=given["globs"], to=to)
+    if given["as_json"] and report is not None:
+        from ..render import json
+
+        json.document(home_document(report))
+    else:
+        say_pulled(job, report, problem)
+    ctx.exit(0 if report is not None and not report.faults else 1)
+
+
+def _undo(client: Any, given: dict[str, Any]) -> None:
+    from ...client.ledger import Ledger
+    from ...client.pull import undo
+    from ...model.errors import ShorepowerError
+    from ..voice import say
+
+    name = given["job"]
+    try:
+        name = client.job(name).id
+    except ShorepowerError:
+        pass  # the ledger here knows jobs that the server forgot
+    report = undo(name, Ledger(client.settings.places.client_dir))
+    for path in report.written:
+        say(f"put back: {path}")
+    for text in (*report.notes, *report.faults):
+        say(text)
+    if not report.written and not report.notes and not report.faults:
+        say("nothing to put back")

@@ -1,0 +1,1 @@
+"""``shore serve``: be a server. Started by `shore` itself, by systemd, by an administrator."""

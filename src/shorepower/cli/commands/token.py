@@ -1,0 +1,86 @@
+"""``shore token``: credentials for programs that come over the network."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from ..verbs import client_of, json_option, server_option
+from ..voice import say
+
+__all__ = ["command"]
+
+
+@click.group("token")
+def command() -> None:
+    """Tokens for programs that reach the server over the network."""
+
+
+@command.command("create")
+@click.option("--name", default="", metavar="NAME", help="What it is for.")
+@click.option(
+    "--scope",
+    type=click.Choice(["full", "read", "submit"]),
+    default="full",
+    show_default=True,
+    help="Everything; looking only; submitting and looking.",
+)
+@click.option("--expires", metavar="WHEN", help="A date (2026-03-01) or a time from now (60d).")
+@json_option
+@server_option
+def create(**given: Any) -> None:
+    """Make a token and print it: this once, the server keeps only its hash."""
+    from .keep import future
+
+    expires = future(given["expires"]) if given["expires"] else None
+    with client_of(given["server"]) as client:
+        made = client.create_token(given["name"], given["scope"], expires)
+    if given["as_json"]:
+        from ..render import json
+
+        json.document(made)
+        return
+    click.echo(made.secret)
+    say(f"token {made.token.id}: it is shown this once; shore token revoke {made.token.id} ends it")
+
+
+@command.command("list")
+@json_option
+@server_option
+def list_tokens(**given: Any) -> None:
+    """Your tokens, without their secrets."""
+    with client_of(given["server"]) as client:
+        known = client.tokens()
+    if given["as_json"]:
+        from ..render import json
+
+        json.document({"tokens": known})
+        return
+    if not known:
+        say("no tokens")
+        return
+    from ..render.figures import age
+    from ..render.table import columns
+
+    now = datetime.now(UTC)
+    rows = []
+    for one in known:
+        used = f"{age(one.used_at, now)} ago" if one.used_at else "never"
+        note = (
+            "revoked" if one.revoked_at else (f"until {one.expires_at:%Y-%m-%d}" if one.expires_at else "")
+        )
+        rows.append((one.id, one.name, one.scope, f"{age(one.created_at, now)} ago", used, note))
+    click.echo(columns(("ID", "NAME", "SCOPE", "MADE", "USED", "NOTE"), rows))
+
+
+@command.command("revoke")
+@server_option
+@click.argument("tokens", nargs=-1, required=True, metavar="ID...")
+def revoke(**given: Any) -> None:
+    """End tokens, at once."""
+    with client_of(given["server"]) as client:
+        for one in given["tokens"]:
+            client.revoke_token(one)
+            say(f"token {one} is revoked")

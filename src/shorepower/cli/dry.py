@@ -1,0 +1,62 @@
+"""``--dry-run``: everything that would be sent, and everything that would stay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from .launch import prepared_for
+from .render import json
+from .render.figures import format_bytes
+from .voice import clean, say
+
+if TYPE_CHECKING:
+    from ..client.client import Client
+    from ..client.options import Options
+    from ..client.prepare import Prepared
+
+__all__ = ["dry_run"]
+
+
+def dry_run(client: Client, words: Sequence[str], options: Options, *, as_json: bool) -> None:
+    """Print it; nothing is sent."""
+    prepared = prepared_for(client, words, options)
+    if as_json:
+        json.document(_document(prepared))
+        return
+    for note in prepared.notes:
+        say(note)
+    say(f"would run: {' '.join(prepared.spec.argv)}")
+    if prepared.chosen is not None:
+        say(f"with {prepared.chosen.label}")
+    view = prepared.view
+    if view is None:
+        say(f"in place, in {prepared.spec.workdir}")
+        return
+    say(f"project {view.root} ({prepared.found.why}), starting in {view.workdir or '.'}")
+    for path, item in view.files():
+        click.echo(clean(f"send   {format_bytes(item.size_bytes):>8}  {path}"))
+    for one in view.not_sent:
+        size = "" if one.size_bytes is None else format_bytes(one.size_bytes)
+        click.echo(clean(f"{'link' if one.linked else 'leave':<6} {size:>8}  {one.path}  ({one.why})"))
+    say(f"{view.file_count} files, {format_bytes(view.size_bytes)}; nothing was sent")
+
+
+def _document(prepared: Prepared) -> dict[str, object]:
+    view = prepared.view
+    document: dict[str, object] = {
+        "spec": prepared.spec,
+        "notes": prepared.notes,
+        "runtime": prepared.chosen.label if prepared.chosen else None,
+    }
+    if view is not None:
+        document |= {
+            "project": str(view.root),
+            "file_count": view.file_count,
+            "size_bytes": view.size_bytes,
+            "sent": [{"path": path, "size_bytes": item.size_bytes} for path, item in view.files()],
+            "not_sent": view.not_sent,
+        }
+    return document

@@ -1,0 +1,55 @@
+"""Results that lie on the server, offered at a terminal."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ..model.results import ResultsState
+from .live import LiveLine
+from .render.figures import format_bytes, short_id
+from .render.quiet import beside_lines, home_line
+from .voice import say
+
+if TYPE_CHECKING:
+    from ..client.client import Client
+    from ..client.pull import PullReport
+    from ..model.job import Job
+
+__all__ = ["offer_pull", "say_pulled"]
+
+
+def offer_pull(client: Client, job: Job) -> None:
+    """Ask whether the results come home, if there are any that did not yet."""
+    import click
+
+    from .ending import pull_home
+
+    results = client.wait(job.id).results
+    if results.state not in (ResultsState.READY, ResultsState.PARTIAL) or not results.file_count:
+        return
+    if results.pulled_at is not None:
+        return
+    files = f"{results.file_count} files, {format_bytes(results.size_bytes)}"
+    if not click.confirm(f"shore: {files} came out of it; bring them home?", default=True, err=True):
+        say(f"they wait: shore pull {short_id(job.id)}")
+        return
+    with LiveLine() as line:
+        report, problem = pull_home(client, job, line)
+    say_pulled(job, report, problem)
+
+
+def say_pulled(job: Job, report: PullReport | None, problem: str) -> None:
+    """What came home, and what did not."""
+    if report is None:
+        say(problem)
+        return
+    here = os.path.relpath(report.folder)
+    line = home_line(report, job)
+    where = "" if here == "." else f" · in {here}"
+    say(
+        (line or ("nothing new: all of it is here" if report.unchanged else "nothing came out of it"))
+        + where
+    )
+    for text in (*beside_lines(report), *report.notes, *report.faults):
+        say(text)

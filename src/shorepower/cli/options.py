@@ -1,0 +1,261 @@
+"""What may be said about a job on the command line, read with every fault at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..client.options import Options
+
+__all__ = ["JobCommand", "job_options", "options_of", "resource_options"]
+
+# Letters and names that people bring from elsewhere → what to say instead. Source: the contract, §4.
+_FOREIGN = {
+    "-a": "-a/--array: arrays are not in this version of shorepower",
+    "--array": "-a/--array: arrays are not in this version of shorepower",
+    "-N": "-N/--nodes: jobs over several nodes are not in this version of shorepower",
+    "--nodes": "-N/--nodes: jobs over several nodes are not in this version of shorepower",
+    "-n": "-n: sbatch's number of tasks is not known here; -c 4 asks for cpus",
+    "--ntasks": "--ntasks: sbatch's number of tasks is not known here; -c 4 asks for cpus",
+    "-i": "-i/--image: container images are not in this version of shorepower",
+    "--image": "-i/--image: container images are not in this version of shorepower",
+    "-C": "-C: constraints are not in this version of shorepower",
+    "--constraint": "--constraint is not in this version of shorepower",
+    "-q": "-q: qos is not in this version of shorepower; -p chooses a queue",
+    "--qos": "--qos is not in this version of shorepower; -p chooses a queue",
+    "--account": "--account is not in this version of shorepower",
+    "-A": "-A/--account is not in this version of shorepower",
+    "-d": "-d: dependencies are not in this version of shorepower",
+    "--dependency": "--dependency is not in this version of shorepower",
+    "-D": "-D: write --workdir DIR (or --chdir DIR)",
+    "--wrap": "--wrap: write the command after --, as in: shore run -- make all",
+    "--output": "--output: output is kept anyway; shore logs ID prints it",
+    "--error": "--error: output is kept anyway; shore logs ID prints it",
+}
+
+
+class JobCommand(click.Command):
+    """A command whose options end at the first word of the job's own, or at ``--``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        settings = {**kwargs.pop("context_settings", {}), "allow_interspersed_args": False}
+        super().__init__(*args, context_settings=settings, **kwargs)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if told := _FOREIGN.get(error.option_name):
+                raise click.UsageError(told, ctx) from None
+            raise
+        words = ctx.params.get("words", ())
+        # Words are a suffix of what was given: what stands before them tells a command from a script.
+        before = given[len(given) - len(words) - 1 : len(given) - len(words)]
+        ctx.meta["shorepower.command"] = before == ["--"]
+        return rest
+
+
+def resource_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What a job asks for."""
+    for option in reversed(
+        (
+            click.option(
+                "-c", "--cpus", "--cpus-per-task", "cpus", metavar="N", help="Cpus, parts allowed: 4, 0.5."
+            ),
+            click.option(
+                "-m", "--mem", "mem", metavar="SIZE", help="Memory: 8G, 512M; bare numbers are MiB."
+            ),
+            click.option(
+                "-t",
+                "--time",
+                "time",
+                metavar="TIME",
+                help="Time limit: 30 (minutes), 1:30 (minutes:seconds), 90s, 2h, 1-12:00:00.",
+            ),
+            click.option("-G", "--gpus", "gpus", metavar="[TYPE:]N", help="GPUs."),
+            click.option("--gres", "gres", metavar="gpu[:TYPE][:N]", hidden=True),
+            click.option(
+                "-p", "--queue", "--partition", "queue", metavar="QUEUE", help="A queue of the cluster."
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Everything that may be said about a new job."""
+    for option in reversed(
+        (
+            click.option(
+                "-M", "--on", "on", metavar="CLUSTER", help="Where it runs; 'local' is this machine."
+            ),
+            click.option(
+                "-J", "--name", "--job-name", "name", metavar="NAME", help="What the job is called."
+            ),
+            click.option(
+                "--within", "within", metavar="TIME", help="Give up if it has not started by then."
+            ),
+            click.option(
+                "-e",
+                "--env",
+                "env",
+                metavar="K[=V]",
+                multiple=True,
+                help="Set a variable, or pass your own on.",
+            ),
+            click.option(
+                "--env-file", "env_file", metavar="FILE", multiple=True, help="Variables, K=V a line."
+            ),
+            click.option(
+                "--secret",
+                "secret",
+                metavar="NAME[=@FILE]",
+                multiple=True,
+                help="A secret variable: from your environment, a prompt, or a file.",
+            ),
+            click.option("--tag", "tag", metavar="K=V", multiple=True, help="A label, for shore ps --tag."),
+            click.option(
+                "--data",
+                "data",
+                metavar="PATH[=TARGET]",
+                multiple=True,
+                help="Data that is linked, never sent.",
+            ),
+            click.option(
+                "--include", metavar="GLOB", multiple=True, help="Send this although it is ignored."
+            ),
+            click.option("--results", metavar="GLOB", multiple=True, help="Bring home only this."),
+            click.option("--project", metavar="DIR", help="What is sent."),
+            click.option(
+                "--workdir", "--chdir", "workdir", metavar="DIR", help="Where it starts, in the project."
+            ),
+            click.option("--in-place", is_flag=True, help="Run in the folder itself: nothing is sent."),
+            click.option("--stdin", metavar="FILE|-", help="Its standard input; empty otherwise."),
+            click.option("--max-send", metavar="SIZE", help="Send up to this much (2G)."),
+        )
+    ):
+        function = option(function)
+    return resource_options(function)
+
+
+def options_of(given: Mapping[str, Any], *, command: bool) -> Options:
+    """What was typed, as options. Raises InvalidRequest with every fault."""
+    from ..client.options import Options, parse_size
+    from ..model.errors import InvalidRequest
+    from ..model.resources import parse_duration
+
+    read = _Reader(given)
+    options = Options(
+        on=given.get("on"),
+        name=given.get("name"),
+        env=read.variables(),
+        env_files=tuple(Path(file) for file in given.get("env_file", ())),
+        secrets=tuple(given.get("secret", ())),
+        tags=read.tags(),
+        data=tuple(given.get("data", ())),
+        include=tuple(given.get("include", ())),
+        results=tuple(given.get("results", ())),
+        project=Path(given["project"]) if given.get("project") else None,
+        workdir=given.get("workdir"),
+        in_place=bool(given.get("in_place")),
+        stdin=given.get("stdin"),
+        max_send_bytes=read.amount("--max-send", "max_send", parse_size),
+        within_s=read.amount("--within", "within", parse_duration),
+        command=command,
+        **read.resources(),
+    )
+    if read.faults:
+        raise InvalidRequest(read.faults)
+    return options
+
+
+def resources_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Only what is asked for: fields of `Options`. Raises InvalidRequest with every fault."""
+    from ..model.errors import InvalidRequest
+
+    read = _Reader(given)
+    fields = read.resources()
+    if read.faults:
+        raise InvalidRequest(read.faults)
+    return fields
+
+
+class _Reader:
+    """Reads texts and gathers what is wrong with them."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self._given = given
+        self.faults: list[Any] = []
+
+    def amount(self, option: str, key: str, parse: Callable[[str], Any]) -> Any:
+        text = self._given.get(key)
+        if text is None:
+            return None
+        try:
+            return parse(text)
+        except ValueError as error:
+            self.fault(option, str(error))
+            return None
+
+    def resources(self) -> dict[str, Any]:
+        from ..model.resources import parse_cpus, parse_duration, parse_gpus, parse_memory
+
+        gpus = self.amount("-G", "gpus", parse_gpus)
+        gres = self._given.get("gres")
+        if gres is not None and gpus is None:
+            from ..client.sbatch import read_directives
+
+            said = read_directives([f"#SBATCH --gres={gres}"])
+            gpus = said.gpus
+            for fault in said.faults:
+                self.fault("--gres", fault.message.removeprefix("#SBATCH "))
+        return {
+            "cpus": self.amount("-c", "cpus", parse_cpus),
+            "memory_mib": self.amount("-m", "mem", _memory(parse_memory)),
+            "wall_time_s": self.amount("-t", "time", parse_duration),
+            "gpus": gpus,
+            "queue": self._given.get("queue"),
+        }
+
+    def variables(self) -> tuple[str, ...]:
+        for text in self._given.get("env", ()):
+            if "=" not in text and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
+                self.fault(
+                    "-e",
+                    f"-e {text}: here -e K=V sets a variable of the job, as in docker; sbatch's -e FILE "
+                    f"is not needed, as output is kept anyway: shore logs ID 2> {text}",
+                )
+        return tuple(self._given.get("env", ()))
+
+    def tags(self) -> dict[str, str]:
+        found = {}
+        for text in self._given.get("tag", ()):
+            key, equals, value = text.partition("=")
+            if not equals or not key:
+                self.fault("--tag", f"--tag {text!r}: write --tag KEY=VALUE")
+            found[key] = value
+        return found
+
+    def fault(self, option: str, message: str) -> None:
+        from ..model.errors import Fault
+
+        self.faults.append(Fault(option, message if message.startswith("-") else f"{option}: {message}"))
+
+
+def _memory(parse: Callable[[str], int]) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if re.match(r"(block|cyclic|arbitrary|plane)\b", text):
+            raise ValueError(
+                f"-m {text}: here -m 8G asks for memory; sbatch's -m {text} (how tasks are spread over "
+                "nodes) has no meaning for one task and is left out"
+            )
+        return parse(text)
+
+    return read
