@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from ..model.errors import Fault
 
-__all__ = ["Unknown", "faults_in", "unknown_in"]
+__all__ = ["Unknown", "faults_in", "sentence", "unknown_in"]
 
 
 class Unknown(Struct, frozen=True):
@@ -74,7 +74,7 @@ def _leaf(value: object, kind: Any, at: str) -> Iterator[Fault]:
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        yield Fault(at, _sentence(str(error)))
+        yield Fault(at, sentence(str(error)))
     except RecursionError:
         yield Fault(at, "is nested too deeply")
 
@@ -112,7 +112,7 @@ _WORDS = {
 }
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
     """msgspec's words as people say them: ``expected a whole number, got text``."""
     plain = re.sub(r" - at `[^`]*`$", "", text)
     plain = re.sub(

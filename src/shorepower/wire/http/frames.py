@@ -15,12 +15,22 @@ from msgspec import Struct
 from ...model.errors import InvalidRequest
 from ...model.tree import CHUNK_BYTES
 
-__all__ = ["FRAMES", "HEADER_LIMIT_BYTES", "BadFrames", "FrameReader", "encode_frame", "frame_head"]
+__all__ = [
+    "FRAMES",
+    "HEADER_LIMIT_BYTES",
+    "BadFrames",
+    "FrameReader",
+    "encode_frame",
+    "frame_head",
+    "frame_parts",
+]
 
 FRAMES = "application/vnd.shorepower.frames"
 """The media type."""
 HEADER_LIMIT_BYTES = 64 << 10
 """Of one line, its newline not counted."""
+
+_JOIN_BYTES = 64 << 10
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(dict[str, Any])
@@ -42,6 +52,12 @@ def frame_head(header: Mapping[str, Any] | Struct, size: int) -> bytes:
     if len(line) > HEADER_LIMIT_BYTES:
         raise BadFrames(f"a frame's header has at most {HEADER_LIMIT_BYTES} bytes, not {len(line)}")
     return line + b"\n"
+
+
+def frame_parts(header: Mapping[str, Any] | Struct, body: bytes) -> tuple[bytes, ...]:
+    """A whole frame, to be sent in order; a large body is not copied."""
+    head = frame_head(header, len(body))
+    return (head + body,) if len(body) <= _JOIN_BYTES else (head, body)
 
 
 class FrameReader:
