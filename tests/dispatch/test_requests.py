@@ -2,13 +2,13 @@
 
 import pytest
 from msgspec.structs import replace
-from support.dispatching import NOW, on_record
 
 from shorepower.dispatch.fold import fold, request
 from shorepower.model.errors import Conflict
 from shorepower.model.job import Job
 from shorepower.model.lifecycle import Observation, Operation, Phase, Reason, State
 from shorepower.store.contract import Store
+from support.dispatching import NOW, on_record
 
 pytestmark = pytest.mark.anyio
 

@@ -6,12 +6,13 @@ from functools import partial
 
 import structlog
 from anyio.abc import TaskStatus
+from msgspec import Struct
 from msgspec.structs import replace
 
 from ..clusters.contract import Cluster, Order
 from ..host.contract import Clock
 from ..model.errors import InvalidRequest, ShorepowerError
-from ..model.lifecycle import Phase
+from ..model.lifecycle import Operation, Phase, State
 from ..store.contract import Control, Snapshot, Store, Transaction
 from .news import News
 from .orders import order_of
@@ -36,8 +37,8 @@ class Controls:
     ) -> None:
         self._cluster, self._store, self._places = cluster, store, places
         self._settings, self._clock, self._news = settings, clock, news
-        self._sent: dict[str, tuple[int, float]] = {}
-        """By job: the serial of the control last sent, and when (steady seconds)."""
+        self._sent: dict[str, Sent] = {}
+        """By job: what was last sent."""
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
         """Send what is recorded until cancelled."""
@@ -55,38 +56,67 @@ class Controls:
         """Send each control that is new or was sent long ago; how many are still to be seen."""
         wanted = await self._store.read(self._wanted)
         now = self._clock.steady()
-        self._sent = {job: sent for job, sent in self._sent.items() if job in {c.job for c, _ in wanted}}
-        for control, order in wanted:
-            serial, at = self._sent.get(control.job, (0, 0.0))
-            if order is not None and (
-                serial != control.serial or now - at >= self._settings.control_repeat_s
-            ):
-                await self._send(control, order, now)
+        self._sent = {
+            one.control.job: self._sent[one.control.job] for one in wanted if one.control.job in self._sent
+        }
+        for one in wanted:
+            sent = self._sent.get(one.control.job)
+            if one.order is None:
+                continue
+            if sent is None or (sent.serial, sent.handle) != (one.control.serial, one.order.handle):
+                await self._send(one.control, one.order, now)
+            elif now - sent.at >= self._settings.control_repeat_s:
+                if one.state is _EFFECT.get(one.control.operation):
+                    await self._store.write(partial(self._over, control=one.control))
+                else:
+                    await self._send(one.control, one.order, now)
         return len(wanted)
 
-    def _wanted(self, view: Snapshot) -> list[tuple[Control, Order | None]]:
-        return [(control, self._order(view, control.job)) for control in view.controls(self._cluster.name)]
-
-    def _order(self, view: Snapshot, job_id: str) -> Order | None:
-        job, spec = view.job(job_id), view.spec(job_id)
-        open_ = [one for one in view.submissions(job_id) if one.phase in (Phase.HANDING, Phase.HANDED)]
-        if job is None or spec is None or not open_:
-            return None
-        return order_of(job, spec, open_[-1], self._places)
+    def _wanted(self, view: Snapshot) -> list[Wanted]:
+        found = []
+        for control in view.controls(self._cluster.name):
+            job, spec = view.job(control.job), view.spec(control.job)
+            open_ = [
+                one for one in view.submissions(control.job) if one.phase in (Phase.HANDING, Phase.HANDED)
+            ]
+            if job is not None and spec is not None:
+                order = order_of(job, spec, open_[-1], self._places) if open_ else None
+                found.append(Wanted(control=control, state=job.state, order=order))
+        return found
 
     async def _send(self, control: Control, order: Order, now: float) -> None:
         try:
             await self._cluster.control(order, control.operation)
         except InvalidRequest as refusal:
-            await self._store.write(partial(self._give_up, control=control, why=str(refusal)))
-        except (ShorepowerError, OSError) as fault:
+            await self._store.write(partial(self._over, control=control, why=str(refusal)))
+        except Exception as fault:  # whatever a backend says: it is asked for until it is seen
             log.warning("operation not sent; trying again", job=control.job, cause=type(fault).__name__)
             return
-        self._sent[control.job] = (control.serial, now)
+        self._sent[control.job] = Sent(serial=control.serial, handle=order.handle, at=now)
 
-    def _give_up(self, tx: Transaction, *, control: Control, why: str) -> None:
+    def _over(self, tx: Transaction, *, control: Control, why: str | None = None) -> None:
+        """Nothing more is to be done: it cannot be (``why``), or it is so already and was never news."""
         tx.drop_control(control.job, control.serial)
         job = tx.job(control.job)
         if job is not None and job.wanted is control.operation and not job.state.ended:
-            told = tx.update_job(replace(job, wanted=None, why=why))
-            tx.append_event(self._clock.now(), "job.control", told, {"wanted": None, "why": why})
+            told = tx.update_job(replace(job, wanted=None, why=job.why if why is None else why))
+            tx.append_event(self._clock.now(), "job.control", told, {"wanted": None, "why": told.why})
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """A control, the job's state, and the order it is about; None while no cluster has one."""
+
+    control: Control
+    state: State
+    order: Order | None
+
+
+class Sent(Struct, frozen=True, kw_only=True):
+    """The control that was sent, to what, and when (steady seconds)."""
+
+    serial: int
+    handle: str | None
+    at: float
+
+
+_EFFECT = {Operation.SUSPEND: State.SUSPENDED, Operation.RESUME: State.RUNNING}

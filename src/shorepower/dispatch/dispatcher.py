@@ -31,6 +31,7 @@ from .expire import Expire
 from .files import Files
 from .fold import request
 from .handover import Handover
+from .leftovers import Leftovers
 from .news import News
 from .output import Output
 from .places import DispatchSettings, Places
@@ -104,6 +105,7 @@ class Dispatcher:
         self._store, self._clusters, self._host, self._clock = store, clusters, host, clock
         self._places, self._settings = places, settings
         self._news = News()
+        self._leftovers = Leftovers(store, places)
         self._blobs = BlobStore(places.blobs)
         self._standing = Standing(list(clusters))
         self._intake = Intake(store, self._blobs, places, clock, self._news)
@@ -120,6 +122,7 @@ class Dispatcher:
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
         """Keep everything going until cancelled; ready once clusters are adopted and watched."""
         await to_thread.run_sync(self._blobs.prepare)
+        await self._leftovers.sweep_secrets()
         stop_hearing = self._store.subscribe(self._news.hear)
         try:
             async with create_task_group() as tg:
@@ -130,7 +133,7 @@ class Dispatcher:
                     await self._start_loops(tg, name, cluster)
                 await tg.start(partial(_start, self._files.run), name="collect")
                 tg.start_soon(self._expire.run, name="expire")
-                await to_thread.run_sync(self._sweep_leftovers, await self._store.read(_living_jobs))
+                tg.start_soon(self._leftovers.sweep_work, name="sweep")
                 task_status.started()
         finally:
             stop_hearing()
@@ -143,13 +146,6 @@ class Dispatcher:
         await tg.start(partial(_start, self._watches[name].run), name=f"watch {name}")
         await tg.start(partial(_start, controls.run), name=f"control {name}")
         tg.start_soon(self._watches[name].keep_informed, name=f"inform of {name}")
-
-    def _sweep_leftovers(self, living: set[str]) -> None:
-        """Secrets of jobs that ended, or that were never recorded because the server died."""
-        if self._places.secrets.is_dir():
-            for file in self._places.secrets.iterdir():
-                if file.name not in living:
-                    file.unlink(missing_ok=True)
 
     async def authenticate(self, secret: str) -> Caller:
         """The caller of a token. Raises NotAuthenticated."""
@@ -229,8 +225,7 @@ class Dispatcher:
 
         job = await self._store.write(ask)
         self._news.tell(f"control:{job.cluster}")
-        if job.state.ended:
-            await to_thread.run_sync((self._places.secrets / job.id).unlink, True)
+        await self._leftovers.drop_secrets([job])
         return job
 
     async def output(
@@ -380,11 +375,6 @@ async def _run_cluster(cluster: Cluster, *, task_status: TaskStatus[None]) -> No
 
 async def _start(run: object, *, task_status: TaskStatus[None]) -> None:
     await run(task_status=task_status)  # type: ignore[operator]
-
-
-def _living_jobs(view: Snapshot) -> set[str]:
-    living = (State.PENDING, State.RUNNING, State.SUSPENDED)
-    return {job.id for _, job in view.jobs(JobQuery(states=living, limit=1_000_000))}
 
 
 def _events(view: Snapshot, *, after: int, owner: str, job: str | None) -> list[Event]:

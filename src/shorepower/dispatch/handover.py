@@ -22,7 +22,8 @@ from ..model.errors import InvalidRequest, ShorepowerError, StorageFault, Submit
 from ..model.job import Job, JobSpec, Submission
 from ..model.lifecycle import Operation, Phase, Reason, State
 from ..store.contract import Snapshot, Store, Transaction
-from .fold import close, fold
+from .fold import cancel, close, fold
+from .leftovers import Leftovers
 from .news import News, Waiter
 from .orders import order_of
 from .places import DispatchSettings, Places
@@ -50,12 +51,23 @@ class Handover:
     ) -> None:
         self._cluster, self._store, self._blobs = cluster, store, blobs
         self._places, self._settings, self._clock, self._news = places, settings, clock, news
+        self._leftovers = Leftovers(store, places)
         self._staging = CapacityLimiter(settings.stage_workers)
-        self._wait_s = settings.retry_first_s
+        self._asks = 0
+        """How often in a row the cluster could not say what became of something."""
+        self._refusals = 0
+        """How often in a row the store refused."""
+        self._full = 0
+        """How often in a row the disk refused a working folder."""
+        self._ask_all = True
+        """Nobody asked yet what the last server had handed over."""
         self._doubtful: set[str] = set()
         """Submissions of which nobody knows whether they arrived."""
-        self._laying_out: set[str] = set()
-        """Submissions that are being laid out or wait in ``_ready``; at most a batch."""
+        self._busy: set[str] = set()
+        """Submissions that are being laid out, wait in ``_ready``, or rest; at most a batch of the first
+        two."""
+        self._resting: set[str] = set()
+        """Those of them that are tried again after a while."""
         self._ready: list[Prepared] = []
         self._due_news = Waiter()
 
@@ -65,29 +77,42 @@ class Handover:
         A store that refuses (a full disk) stops nothing: what is due stays due and is tried again.
         """
         with self._news.listen(f"due:{self._cluster.name}") as self._due_news:
-            await self._find_again()
             async with create_task_group() as tg:
+                wait_s = await self._round(tg, find_only=True)
                 task_status.started()
                 while True:
-                    try:
-                        await self._take_up(tg)
-                        await self._hand_over()
-                        if self._doubtful:
-                            await self._find_again(self._doubtful)
-                    except ShorepowerError as fault:
-                        log.warning("handing over put off", cause=type(fault).__name__)
-                        await anyio.sleep(self._settings.retry_first_s)
-                    wait_s = self._wait_s if self._doubtful else self._settings.retry_most_s
-                    await self._due_news.wait(0.0 if self._ready else wait_s)
+                    await self._due_news.wait(wait_s)
+                    wait_s = await self._round(tg)
+
+    async def _round(self, tg: TaskGroup, *, find_only: bool = False) -> float:
+        """Everything that can be done now; after how many seconds to look again without any news."""
+        try:
+            sent = False
+            if not find_only:
+                await self._take_up(tg)
+                sent = await self._hand_over()
+            if self._ask_all or self._doubtful:
+                sent |= await self._find_again(tg)
+        except ShorepowerError as fault:
+            log.warning("handing over put off", cause=type(fault).__name__)
+            self._refusals += 1
+            return self._pause(self._refusals)
+        self._refusals = 0
+        if sent or self._ready or find_only:
+            return 0.0  # there may be more than one batch
+        return self._pause(self._asks) if self._doubtful else self._settings.retry_most_s
+
+    def _pause(self, tries: int) -> float:
+        return min(self._settings.retry_first_s * 2 ** min(tries - 1, 30), self._settings.retry_most_s)
 
     async def _take_up(self, tg: TaskGroup) -> None:
         """Begin to lay out what is due and not yet being laid out; bounded by the batch."""
-        room = self._settings.handover_batch - len(self._laying_out)
+        room = self._settings.handover_batch - len(self._busy) + len(self._resting)
         if room <= 0:
             return
-        read = partial(self._due, besides=frozenset(self._laying_out), limit=room)
+        read = partial(self._due, besides=frozenset(self._busy), limit=room)
         for job, spec, submission in await self._store.read(read):
-            self._laying_out.add(submission.id)
+            self._busy.add(submission.id)
             tg.start_soon(self._prepare, job, spec, submission)
 
     def _due(
@@ -103,37 +128,56 @@ class Handover:
         work = self._places.work(submission.id)
         try:
             await to_thread.run_sync(prepare, self._blobs, spec, work, limiter=self._staging)
+        except StorageFault as fault:
+            self._full += 1
+            await self._put_aside(submission, partial(self._leave_due, why=str(fault)))
+        except Exception as fault:  # one snapshot that nobody foresaw must not keep all others waiting
+            if not isinstance(fault, InvalidRequest):
+                log.exception("a working folder cannot be laid out", submission=submission.id)
+            await self._put_aside(submission, partial(self._end, why=f"cannot be laid out: {fault}"))
+        else:
+            self._full = 0
             staged = replace(submission, workdir=str(work))
             self._ready.append((staged, order_of(job, spec, staged, self._places)))
-        except InvalidRequest as fault:
-            await self._put_aside(submission, partial(self._end, why=f"cannot be laid out: {fault}"))
-        except StorageFault as fault:
-            await self._put_aside(submission, partial(self._leave_due, why=str(fault)))
-        self._due_news.wake()
+            self._due_news.wake()
 
     async def _put_aside(
         self, submission: Submission, tell: Callable[[Submission], Awaitable[None]]
     ) -> None:
         """Tell why it was not handed over; it is looked at again after a while if it is still due."""
+        await self._leftovers.drop_work([submission.id])
         try:
             await tell(submission)
         except ShorepowerError as fault:
             log.warning("not recorded", submission=submission.id, cause=type(fault).__name__)
-        await anyio.sleep(self._settings.retry_first_s)
-        self._laying_out.discard(submission.id)
+        await self._rest(submission.id, self._pause(max(self._full, 1)))
 
-    async def _hand_over(self) -> None:
-        """Send what is laid out, marked before, its handle kept after."""
+    async def _rest(self, submission: str, pause_s: float) -> None:
+        """Nothing is done with a submission for a while."""
+        self._busy.add(submission)
+        self._resting.add(submission)
+        await anyio.sleep(pause_s)
+        self._busy.discard(submission)
+        self._resting.discard(submission)
+        self._due_news.wake()
+
+    async def _hand_over(self) -> bool:
+        """Send what is laid out, marked before, its handle kept after; whether there was any."""
         if not self._ready:
-            return
+            return False
         ready, self._ready = self._ready, []
-        self._laying_out.difference_update(submission.id for submission, _ in ready)
-        handing = await self._store.write(partial(_mark_handing, ready=ready))
+        try:
+            handing, passed = await self._store.write(partial(_mark_handing, ready=ready))
+        finally:
+            self._busy.difference_update(submission.id for submission, _ in ready)
         self._doubtful.update(submission.id for submission, _ in handing)
+        await self._leftovers.drop_work(passed)
         sent = [await self._send(submission, order) for submission, order in handing]
         handed = [pair for pair in sent if pair is not None]
-        await self._store.write(partial(_mark_handed, handed=handed))
+        if await self._store.write(partial(_mark_handed, handed=handed, cluster=self._cluster.name)):
+            self._news.tell(f"control:{self._cluster.name}")
         self._doubtful.difference_update(submission for submission, _ in handed)
+        return True
 
     async def _send(self, submission: Submission, order: Order) -> tuple[str, str] | None:
         """(submission id, handle), or None when it was refused or nobody knows."""
@@ -146,35 +190,44 @@ class Handover:
             log.warning("submit in doubt", submission=submission.id, cause=type(fault).__name__)
         return None
 
-    async def _find_again(self, only: Collection[str] | None = None) -> None:
-        """Ask the cluster for what may have been sent before: all that is open, or ``only`` these."""
+    async def _find_again(self, tg: TaskGroup) -> bool:
+        """Ask the cluster for what may have been sent before; whether some of it is due again now."""
+        only = None if self._ask_all else frozenset(self._doubtful)
         read = partial(open_orders, cluster=self._cluster.name, only=only, places=self._places)
         orders = await self._store.read(read)
         findings = await self._cluster.adopt(orders) if orders else ()
+        settled = Settled()
         if findings:
-            await self._store.write(partial(self._settle, findings=findings))
+            settled = await self._store.write(partial(self._settle, findings=findings))
             self._news.tell("saving")
+            await self._leftovers.drop_secrets(settled.changed)
+        self._ask_all = False
         self._doubtful = {one.submission for one in findings if one.where is Where.UNKNOWN}
-        self._wait_s = (
-            min(self._wait_s * 2, self._settings.retry_most_s)
-            if self._doubtful
-            else self._settings.retry_first_s
-        )
+        self._asks = self._asks + 1 if self._doubtful else 0
+        again = [(one, tries) for one, tries in settled.due if tries > 1]
+        for submission, tries in again:
+            tg.start_soon(self._rest, submission, self._pause(tries - 1))
+            self._busy.add(submission)
+        return len(again) < len(settled.due)
 
-    def _settle(self, tx: Transaction, *, findings: Sequence[Finding]) -> None:
+    def _settle(self, tx: Transaction, *, findings: Sequence[Finding]) -> Settled:
         now = self._clock.now()
-        stopping = (Operation.STOP, Operation.KILL)
-        controls = tx.controls(self._cluster.name)
-        stopped = {control.job for control in controls if control.operation in stopping}
+        settled = Settled()
+        stopped = {
+            control.job: control.operation
+            for control in tx.controls(self._cluster.name)
+            if control.operation in (Operation.STOP, Operation.KILL)
+        }
         for finding in findings:
             submission = tx.submission(finding.submission)
             if submission is None or submission.phase is Phase.CLOSED:
                 continue
             if finding.where is Where.FOUND:
                 tx.put_submission(replace(submission, phase=Phase.HANDED, handle=finding.handle))
-                fold(tx, finding.observations, now)
-            elif finding.where is Where.ABSENT and submission.phase is Phase.HANDING:
-                _back_to_due(tx, submission, stopped, now)
+                settled.changed += fold(tx, finding.observations, now)
+            elif finding.where is Where.ABSENT:
+                _absent(tx, submission, stopped.get(submission.job), settled, now)
+        return settled
 
     async def _leave_due(self, submission: Submission, *, why: str) -> None:
         now = self._clock.now()
@@ -189,7 +242,20 @@ class Handover:
 
     async def _end(self, submission: Submission, *, why: str) -> None:
         now = self._clock.now()
-        await self._store.write(lambda tx: close(tx, submission, State.FAILED, Reason.LAUNCH, why, now))
+        ended = await self._store.write(
+            lambda tx: close(tx, submission, State.FAILED, Reason.LAUNCH, why, now)
+        )
+        self._news.tell("saving")
+        await self._leftovers.drop_secrets([ended] if ended else [])
+
+
+class Settled:
+    """What became of the findings of one question."""
+
+    def __init__(self) -> None:
+        self.changed: list[Job] = []
+        self.due: list[tuple[str, int]] = []
+        """Submissions that are due again, and how often they were."""
 
 
 def open_orders(
@@ -206,27 +272,43 @@ def _known(view: Snapshot, submission: Submission) -> tuple[Job, JobSpec, Submis
     return (job, spec, submission) if job is not None and spec is not None else None
 
 
-def _back_to_due(tx: Transaction, submission: Submission, stopped: set[str], now: datetime) -> None:
-    """It is proved that a submission never arrived: send it again, unless somebody stopped it."""
-    due = replace(submission, phase=Phase.DUE, tries=submission.tries + 1)
-    tx.put_submission(due)
-    if submission.job in stopped:
-        close(tx, due, State.CANCELED, Reason.STOPPED, "stopped before it was handed over", now)
+def _absent(
+    tx: Transaction, submission: Submission, stopped: Operation | None, settled: Settled, now: datetime
+) -> None:
+    """It is proved that the cluster has it not: send it again, unless it was stopped or seen to start."""
+    attempt = tx.attempt(submission.job, 0, submission.attempt)
+    if attempt is not None and attempt.state is not State.PENDING:
+        lost = "the cluster knows nothing of it any more"
+        ended = close(tx, submission, State.FAILED, Reason.LOST, lost, now)
+    elif stopped is not None:
+        ended = cancel(tx, submission, stopped, now)
+    else:
+        due = replace(submission, phase=Phase.DUE, handle=None, tries=submission.tries + 1)
+        tx.put_submission(due)
+        settled.due.append((due.id, due.tries))
+        return
+    settled.changed += [ended] if ended else []
 
 
-def _mark_handing(tx: Transaction, ready: Sequence[Prepared]) -> list[Prepared]:
-    """Those still due become ``handing``; one that was stopped meanwhile is left out."""
-    marked = []
+def _mark_handing(tx: Transaction, ready: Sequence[Prepared]) -> tuple[list[Prepared], list[str]]:
+    """Those still due become ``handing``; one that was stopped meanwhile is passed over."""
+    marked, passed = [], []
     for submission, order in ready:
         current = tx.submission(submission.id)
         if current is not None and current.phase is Phase.DUE:
             tx.put_submission(replace(submission, phase=Phase.HANDING, tries=current.tries))
             marked.append((submission, order))
-    return marked
+        elif current is None or not current.workdir:
+            passed.append(submission.id)
+    return marked, passed
 
 
-def _mark_handed(tx: Transaction, handed: Sequence[tuple[str, str]]) -> None:
-    for submission, handle in handed:
-        current = tx.submission(submission)
-        if current is not None and current.phase is Phase.HANDING:
-            tx.put_submission(replace(current, phase=Phase.HANDED, handle=handle))
+def _mark_handed(tx: Transaction, handed: Sequence[tuple[str, str]], cluster: str) -> bool:
+    """Keep the handles; whether something was asked of one of these meanwhile."""
+    jobs = set()
+    for name, handle in handed:
+        submission = tx.submission(name)
+        if submission is not None and submission.phase is Phase.HANDING:
+            tx.put_submission(replace(submission, phase=Phase.HANDED, handle=handle))
+            jobs.add(submission.job)
+    return any(control.job in jobs for control in tx.controls(cluster))

@@ -8,7 +8,6 @@ from functools import partial
 
 import anyio
 import structlog
-from anyio import to_thread
 from anyio.abc import TaskStatus
 from msgspec.structs import replace
 
@@ -19,6 +18,7 @@ from ..model.errors import ShorepowerError
 from ..model.lifecycle import Observation
 from ..store.contract import Store
 from .fold import fold
+from .leftovers import Leftovers
 from .news import News
 from .places import DispatchSettings, Places
 
@@ -57,7 +57,8 @@ class Watch:
         news: News,
     ) -> None:
         self._cluster, self._store, self._standing = cluster, store, standing
-        self._places, self._settings, self._clock, self._news = places, settings, clock, news
+        self._settings, self._clock, self._news = settings, clock, news
+        self._leftovers = Leftovers(store, places)
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
         """Fold news in until cancelled. A store that refuses is tried again: no news is lost."""
@@ -76,14 +77,9 @@ class Watch:
                 log.warning("news could not be recorded; trying again", cause=type(fault).__name__)
                 await anyio.sleep(wait_s)
                 wait_s = min(wait_s * 2, self._settings.retry_most_s)
-        ended = [job.id for job in changed if job.state.ended]
-        if ended:
+        if any(job.state.ended for job in changed):
             self._news.tell("saving")
-            await to_thread.run_sync(self._drop_secrets, ended)
-
-    def _drop_secrets(self, jobs: Sequence[str]) -> None:
-        for job in jobs:
-            (self._places.secrets / job).unlink(missing_ok=True)
+            await self._leftovers.drop_secrets(changed)
 
     async def keep_informed(self) -> None:
         """Ask for the cluster's information now and then, until cancelled."""
