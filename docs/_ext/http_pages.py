@@ -1,6 +1,7 @@
 """The HTTP reference, from the OpenAPI document that the server answers with. Pure."""
 
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -42,9 +43,16 @@ def route(method: str, path: str, said: dict[str, Any], shared: list[dict[str, A
     lines += ["| status | answer |", "| --- | --- |"]
     for status, answer in sorted(said.get("responses", {}).items()):
         shapes = ", ".join(contents(answer))
-        about = plain(answer.get("description", ""))
+        about = said_of(status, answer)
         lines.append(f"| {status} | {'. '.join(text for text in (about, shapes) if text)} |")
     return [*lines, ""]
+
+
+def said_of(status: str, answer: dict[str, Any]) -> str:
+    """The description of an answer, without what every answer of that status is called."""
+    text = answer.get("description", "")
+    usual = HTTPStatus(int(status)).description if status.isdecimal() else ""
+    return "" if text == usual else plain(text)
 
 
 def contents(holder: dict[str, Any]) -> Iterator[str]:
@@ -90,6 +98,8 @@ def kind(schema: dict[str, Any]) -> str:
     named = schema.get("type", "anything")
     if isinstance(named, list):
         return " or ".join(kind({**schema, "type": one}) for one in named)
+    if named == "array" and "prefixItems" in schema:
+        return f"list of ({', '.join(kind(one) for one in schema['prefixItems'])})"
     if named == "array":
         return f"list of {kind(schema.get('items', {}))}"
     if named == "object" and isinstance(schema.get("additionalProperties"), dict):

@@ -101,7 +101,7 @@ DOCUMENT = {
                     },
                 ],
                 "responses": {
-                    "404": {"description": "No such job"},
+                    "404": {"description": "Nobody knows it"},
                     "200": {
                         "description": "The job",
                         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}},
@@ -121,6 +121,11 @@ DOCUMENT = {
                     "state": {"$ref": "#/components/schemas/State"},
                     "exit_code": {"oneOf": [{"type": "integer"}, {"type": "null"}]},
                     "tags": {"type": "object", "additionalProperties": {"type": "string"}},
+                    "span": {
+                        "type": "array",
+                        "prefixItems": [{"type": "integer"}, {"type": "string"}],
+                        "items": False,
+                    },
                     "links": {"type": "array", "items": {"type": "string", "format": "uri"}},
                 },
             },
@@ -137,11 +142,12 @@ DOCUMENT = {
         "| `job` | path | string | required.  |",
         "| `wait` | query | number | Seconds. |",
         "| 200 | The job. `application/json` [Job](#job) |",
-        "| 404 | No such job |",
+        "| 404 | Nobody knows it |",
         "One of: `PENDING`, `RUNNING`",
         "| `id` | string | required.  |",
         "| `exit_code` | integer or null |  |",
         "| `tags` | object of string |  |",
+        "| `span` | list of (integer, string) |  |",
         "| `links` | list of string (uri) |  |",
     ],
 )
