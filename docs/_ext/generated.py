@@ -4,9 +4,10 @@ from pathlib import Path
 
 from command_pages import command_page
 from http_pages import http_page
+from sphinx.application import Sphinx
+
 from shorepower.cli.main import shore
 from shorepower.server.openapi import document
-from sphinx.application import Sphinx
 
 
 def write(app: Sphinx) -> None:
