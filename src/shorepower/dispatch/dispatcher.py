@@ -34,6 +34,7 @@ from .handover import Handover
 from .leftovers import Leftovers
 from .news import News
 from .output import Output
+from .patience import Patience
 from .places import DispatchSettings, Places
 from .submit import Intake
 from .tokens import Tokens
@@ -113,6 +114,7 @@ class Dispatcher:
         self._files = Files(store, self._blobs, places, settings, clock, self._news)
         self._expire = Expire(store, clusters, self._blobs, places, settings, clock)
         self._tokens = Tokens(store, clock)
+        self._patience = Patience(store, settings, clock, self._news)
         self._watches = {
             name: Watch(cluster, store, self._standing, places, settings, clock, self._news)
             for name, cluster in clusters.items()
@@ -132,6 +134,7 @@ class Dispatcher:
                 for name, cluster in self._clusters.items():
                     await self._start_loops(tg, name, cluster)
                 await tg.start(partial(_start, self._files.run), name="collect")
+                await tg.start(partial(_start, self._patience.run), name="give up")
                 tg.start_soon(self._expire.run, name="expire")
                 tg.start_soon(self._leftovers.sweep_work, name="sweep")
                 task_status.started()
@@ -159,7 +162,10 @@ class Dispatcher:
         Raises InvalidRequest with every fault, Conflict for a key used with another body.
         """
         self._busy_at = self._clock.steady()
-        return await self._intake.submit(spec, caller, self._standing.infos, key=key, secrets=secrets)
+        job, new = await self._intake.submit(spec, caller, self._standing.infos, key=key, secrets=secrets)
+        if new:
+            self._patience.add(job, spec)
+        return job, new
 
     async def job(
         self, name: str, caller: Caller, *, revision: int | None = None, wait_s: float = 0.0
