@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -88,4 +89,5 @@ class StatCache:
             temporary.write_bytes(msgspec.msgpack.encode(stored))
             temporary.replace(self._file)
         except OSError:
-            temporary.unlink(missing_ok=True)  # a cache that cannot be kept is only slower
+            with suppress(OSError):  # a cache that cannot be kept is only slower
+                temporary.unlink()
