@@ -81,9 +81,17 @@ class Incoming:
                 self.close()
                 raise Cut(f"the connection was cut: {error or type(error).__name__}") from error
             if not piece:
-                self._finish(reusable=True)
+                self._end()
                 return
             yield piece
+
+    def _end(self) -> None:
+        """Nothing more comes; that may be too early, which `http.client` does not notice here."""
+        missing = self._response.length
+        self._response.close()
+        self._finish(reusable=not missing)
+        if missing:
+            raise Cut(f"the connection was cut: {missing} bytes of the answer are missing")
 
     def read(self) -> bytes:
         """The whole body. Raises Unreachable when the connection is cut."""
