@@ -110,7 +110,7 @@ class Bench:
         self.settings = QUICK
         self.host: Host = Nobody()
         for folder in (state_dir, state_dir / "work", state_dir / "spool"):
-            folder.mkdir(mode=0o700, parents=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def dispatcher(self) -> Dispatcher:
         """One that does not run yet."""

@@ -114,7 +114,7 @@ class Dispatcher:
         self._files = Files(store, self._blobs, places, settings, clock, self._news)
         self._expire = Expire(store, clusters, self._blobs, places, settings, clock)
         self._tokens = Tokens(store, clock)
-        self._patience = Patience(store, settings, clock, self._news)
+        self._patience = Patience(store, self._leftovers, settings, clock, self._news)
         self._watches = {
             name: Watch(cluster, store, self._standing, places, settings, clock, self._news)
             for name, cluster in clusters.items()

@@ -8,7 +8,10 @@ from ..clusters.contract import Order
 from ..model.job import Job, JobSpec, Submission
 from .places import Places
 
-__all__ = ["facts", "order_of"]
+__all__ = ["FACTS", "facts", "order_of"]
+
+FACTS = "SHOREPOWER_"
+"""What the names of all facts begin with."""
 
 # Source: the contract, §3: thread caps, set only when cpus were asked for.
 _THREAD_CAPS = (

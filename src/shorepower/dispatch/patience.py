@@ -15,6 +15,7 @@ from ..model.job import Job, JobSpec
 from ..model.lifecycle import Operation, Phase, State
 from ..store.contract import Snapshot, Store, Transaction
 from .fold import request
+from .leftovers import Leftovers
 from .news import News
 from .places import DispatchSettings
 
@@ -28,8 +29,11 @@ _OPEN = (Phase.HELD, Phase.DUE, Phase.HANDING, Phase.HANDED)
 class Patience:
     """Keeps the moments in memory; what is recorded in the specs gives them back after a restart."""
 
-    def __init__(self, store: Store, settings: DispatchSettings, clock: Clock, news: News) -> None:
+    def __init__(
+        self, store: Store, leftovers: Leftovers, settings: DispatchSettings, clock: Clock, news: News
+    ) -> None:
         self._store, self._settings, self._clock, self._news = store, settings, clock, news
+        self._leftovers = leftovers
         self._moments: list[tuple[datetime, str]] = []
 
     def add(self, job: Job, spec: JobSpec) -> None:
@@ -55,16 +59,17 @@ class Patience:
 
     async def _give_up_due(self) -> None:
         while self._moments and self._moments[0][0] <= self._clock.now():
-            _, job_id = self._moments[0]
+            moment, job_id = heapq.heappop(self._moments)
             try:
                 job = await self._store.write(lambda tx, gone=job_id: self._give_up(tx, gone))
             except ShorepowerError as fault:
                 log.warning("giving up put off", job=job_id, cause=type(fault).__name__)
+                heapq.heappush(self._moments, (moment, job_id))
                 await anyio.sleep(self._settings.retry_first_s)
                 return
-            heapq.heappop(self._moments)
             if job is not None:
                 self._news.tell(f"control:{job.cluster}")
+                await self._leftovers.drop_secrets([job])
 
     def _give_up(self, tx: Transaction, job_id: str) -> Job | None:
         job = tx.job(job_id)

@@ -25,12 +25,16 @@ from ..model.lifecycle import Attempt, Reason, State
 from ..store.contract import Store, Transaction
 from .access import may_submit
 from .news import News
+from .orders import FACTS
+from .owned import Owned
 from .places import Places
 
 __all__ = ["Intake", "body_digest", "record"]
 
 _SECRETS_LIMIT_BYTES = 1 << 20
 _KEY_LIMIT = 200
+_NAMED = 5
+"""How many of the digests that are missing a fault names."""
 
 
 class Intake:
@@ -39,6 +43,7 @@ class Intake:
     def __init__(self, store: Store, blobs: BlobStore, places: Places, clock: Clock, news: News) -> None:
         self._store, self._blobs, self._places = store, blobs, places
         self._clock, self._news = clock, news
+        self._owned = Owned(store, blobs)
         self._disk = CapacityLimiter(4)
 
     async def submit(
@@ -93,7 +98,7 @@ class Intake:
         missing = [digest for digest in wanted if digest not in owned]
         if not missing and spec.tree:
             inside = await to_thread.run_sync(missing_objects, self._blobs, spec.tree, limiter=self._disk)
-            missing = inside[:5]
+            missing = inside[:_NAMED] or await self._owned.missing(caller.user, spec.tree, limit=_NAMED)
         if not missing:
             return []
         return [Fault("tree", f"parts of the project were not sent yet: {', '.join(missing)}")]
@@ -156,6 +161,10 @@ def _check_request(spec: JobSpec, secrets: Mapping[str, str], key: str | None) -
     for name, value in secrets.items():
         if not name or "=" in name or "\0" in name or "\0" in value:
             faults.append(Fault(f"secrets.{name}", f"{name!r} cannot be an environment variable"))
+        elif name.startswith(FACTS):
+            faults.append(
+                Fault(f"secrets.{name}", f"{name} is a fact that every job is given; choose another name")
+            )
     if key is not None and not (0 < len(key) <= _KEY_LIMIT and key.isprintable()):
         faults.append(Fault("Idempotency-Key", f"a key has 1 to {_KEY_LIMIT} printable characters"))
     return faults

@@ -60,6 +60,10 @@ def _check_shape(spec: JobSpec) -> Iterable[Fault]:
         yield Fault("workdir", "in place needs an absolute working directory")
     if not spec.in_place and (spec.workdir.startswith("/") or ".." in spec.workdir.split("/")):
         yield Fault("workdir", "the working directory is a path inside the project")
+    if "\0" in spec.workdir or any("\0" in root for root in spec.source_roots):
+        yield Fault("workdir", "a path cannot hold a NUL byte")
+    if any(root.startswith("/") or ".." in root.split("/") for root in spec.source_roots):
+        yield Fault("source_roots", "a source root is a path inside the project")
     if not 0 <= spec.grace_s <= 3600:
         yield Fault("grace_s", "the grace is between 0 s and 1 h")
     if not 0 <= spec.umask <= 0o777:
