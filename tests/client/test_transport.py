@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.scripted_server import ScriptedServer, hang_up, reply, torn
 
 from shorepower.client import connections, requests, transport
 from shorepower.client.address import MARKER, Address, unix_address
@@ -15,6 +14,7 @@ from shorepower.client.errors import NotOurs, ServerFault, VersionMismatch
 from shorepower.client.link import _VersionHooks
 from shorepower.client.transport import Hooks, Transport
 from shorepower.model.errors import Busy, Conflict, InvalidRequest, NotFound, Unreachable
+from support.scripted_server import ScriptedServer, hang_up, reply, torn
 
 INFO = {"version": "0.1.0"}
 CREATE = requests.create_token("t", "full", None)
@@ -34,7 +34,9 @@ def made() -> Iterator[list[Transport]]:
         one.close()
 
 
-def over(server: ScriptedServer, made: list[Transport], hooks: Hooks | None = None, **more: str) -> Transport:
+def over(
+    server: ScriptedServer, made: list[Transport], hooks: Hooks | None = None, **more: str
+) -> Transport:
     address = Address(label="the server", host="127.0.0.1", port=server.port)
     made.append(Transport(address, version="0.1.0", hooks=hooks, environ={}, **more))
     return made[-1]
@@ -104,12 +106,20 @@ def test_a_submit_is_sent_again_under_its_key(made: list[Transport]) -> None:
     from shorepower.model.job import JobSpec
 
     spec = JobSpec(name="n", argv=("true",))
-    answer = {"id": "a" * 12, "name": "n", "owner": "o", "cluster": "local", "created_at": "2026-01-01T00:00:00Z"}
+    answer = {
+        "id": "a" * 12,
+        "name": "n",
+        "owner": "o",
+        "cluster": "local",
+        "created_at": "2026-01-01T00:00:00Z",
+    }
     with ScriptedServer(reply(INFO), hang_up, reply(answer, 201)) as server:
         job = over(server, made).call(requests.submit(spec, "key-1", {}))
 
     assert job.id == "a" * 12
-    assert [(seen.method, seen.headers.get("idempotency-key")) for seen in server.seen[1:]] == [("POST", "key-1")] * 2
+    assert [(seen.method, seen.headers.get("idempotency-key")) for seen in server.seen[1:]] == [
+        ("POST", "key-1")
+    ] * 2
     assert server.seen[1].body == server.seen[2].body
 
 
@@ -149,10 +159,14 @@ def test_a_busy_server_is_asked_again_when_it_says(made: list[Transport]) -> Non
 
 
 def test_a_server_that_stays_busy_is_given_up(made: list[Transport]) -> None:
-    problem = {"type": "urn:shorepower:problem:busy", "title": "Busy", "detail": "full", "retry_after_s": 60}
-    with ScriptedServer(*[reply(problem, 503)] * 9) as server:
-        with pytest.raises(Busy, match="full"):
-            over(server, made).call(requests.server())
+    problem = {
+        "type": "urn:shorepower:problem:busy",
+        "title": "Busy",
+        "detail": "full",
+        "retry_after_s": 60,
+    }
+    with ScriptedServer(*[reply(problem, 503)] * 9) as server, pytest.raises(Busy, match="full"):
+        over(server, made).call(requests.server())
 
     assert len(server.seen) == 1
 
@@ -189,10 +203,14 @@ def test_nobody_there_is_unreachable_with_the_reason(tmp_path: Path, made: list[
 def test_a_problem_is_raised_as_what_it_is(
     status: int, slug: str, kind: type[Exception], made: list[Transport]
 ) -> None:
-    problem = {"type": f"urn:shorepower:problem:{slug}", "title": "T", "status": status, "detail": "the reason"}
-    with ScriptedServer(reply(problem, status)) as server:
-        with pytest.raises(kind, match="the reason"):
-            over(server, made).call(requests.job("x"))
+    problem = {
+        "type": f"urn:shorepower:problem:{slug}",
+        "title": "T",
+        "status": status,
+        "detail": "the reason",
+    }
+    with ScriptedServer(reply(problem, status)) as server, pytest.raises(kind, match="the reason"):
+        over(server, made).call(requests.job("x"))
 
     assert len(server.seen) == 1
 
@@ -230,9 +248,8 @@ def test_an_answer_that_cannot_be_understood_is_a_fault_of_the_server(made: list
 
 @pytest.mark.parametrize("theirs", ["0.3.0", "1.1.0", "nonsense"])
 def test_a_server_too_far_away_is_asked_for_nothing(theirs: str, made: list[Transport]) -> None:
-    with ScriptedServer(*[reply(INFO, version=theirs)] * 3) as server:
-        with pytest.raises(VersionMismatch):
-            over(server, made, _VersionHooks("the server")).call(CREATE)
+    with ScriptedServer(*[reply(INFO, version=theirs)] * 3) as server, pytest.raises(VersionMismatch):
+        over(server, made, _VersionHooks("the server")).call(CREATE)
 
     assert [seen.path for seen in server.seen] == ["/v1/server"]
 

@@ -6,13 +6,18 @@ import os
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import click
 
 from .voice import say
 
+if TYPE_CHECKING:
+    from ..wire.http.problems import Problem
+
 __all__ = ["exit_code"]
 
+_URN = "urn:shorepower:problem:"
 USAGE, UNREACHABLE, NOT_ALLOWED, NOT_FOUND, TIME_LIMIT, LAUNCH, LEFT = 2, 121, 122, 123, 124, 120, 130
 
 
@@ -25,6 +30,9 @@ def exit_code(error: BaseException, words: Sequence[str]) -> int:
     if isinstance(error, KeyboardInterrupt | click.Abort):
         say("interrupted")
         return LEFT
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message())
+        return 0
     if isinstance(error, BrokenPipeError):
         # Whoever read our output is gone; keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -44,77 +52,86 @@ def wants_json(words: Sequence[str]) -> bool:
 
 def _usage(error: click.ClickException, as_json: bool) -> None:
     message = error.format_message()
-    context = getattr(error, "ctx", None)
+    if isinstance(error, click.NoSuchOption):
+        message = _no_option(error)
     if as_json:
-        _problem("usage", 400, message, [])
+        from ..wire.http.problems import Problem
+
+        _print(Problem(type=f"{_URN}usage", title="Wrong usage", status=400, detail=message))
         return
     say(message[:1].lower() + message[1:] if message[1:2].islower() else message)
-    if context is not None:
-        say(f"see: {context.command_path} --help")
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        say(f"see: {error.ctx.command_path} --help")
+
+
+def _no_option(error: click.NoSuchOption) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(error.option_name, error.possibilities or (), 1, cutoff=0.0)
+    return f"no option {error.option_name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def _told(error: BaseException, as_json: bool) -> int:
     from ..client.errors import LeftRunning
     from ..model.errors import InvalidRequest, ShorepowerError
 
-    kind, status, code = _classify(error)
-    if isinstance(error, LeftRunning):
-        say(str(error))
-        return LEFT
-    if not isinstance(error, ShorepowerError | OSError | TimeoutError):
-        if os.environ.get("SHORE_DEBUG"):
-            raise error
+    known = isinstance(error, ShorepowerError | OSError | TimeoutError)
+    if not known and os.environ.get("SHORE_DEBUG"):
+        raise error
+    sentence = str(error)
+    if not known:
         sentence = (
             f"this is a defect of shorepower: {type(error).__name__}: {error}; SHORE_DEBUG=1 shows where"
         )
-    else:
-        sentence = str(error)
-    faults = list(error.faults) if isinstance(error, InvalidRequest) else []
     if as_json:
-        _problem(kind, status, sentence, [{"field": one.field, "message": one.message} for one in faults])
-        return code
-    for line in [fault.message for fault in faults] or [sentence]:
-        say(line)
-    return code
+        _print(_problem(error, sentence))
+    elif isinstance(error, InvalidRequest):
+        for fault in error.faults:
+            say(fault.message)
+    else:
+        say(sentence)
+    return LEFT if isinstance(error, LeftRunning) else _code(error)
 
 
-def _classify(error: BaseException) -> tuple[str, int, int]:
-    """(problem type, status, exit code)."""
-    from ..client.errors import ServerFault, VersionMismatch
+def _code(error: BaseException) -> int:
+    """The exit code. Source: the contract, §4."""
+    from ..client.errors import VersionMismatch
     from ..model import errors
 
-    table: tuple[tuple[type[BaseException], str, int, int], ...] = (
-        (errors.InvalidRequest, "invalid-request", 400, USAGE),
-        (errors.TooLarge, "too-large", 413, USAGE),
-        (errors.NotFound, "not-found", 404, NOT_FOUND),
-        (errors.NotAllowed, "not-allowed", 403, NOT_ALLOWED),
-        (errors.NotAuthenticated, "not-authenticated", 401, NOT_ALLOWED),
-        (errors.Conflict, "conflict", 409, 1),
-        (errors.Busy, "busy", 503, UNREACHABLE),
-        (errors.Unreachable, "unreachable", 503, UNREACHABLE),
-        (VersionMismatch, "version", 426, UNREACHABLE),
-        (errors.StateDirectoryFault, "state-directory", 500, UNREACHABLE),
-        (errors.StorageFault, "storage", 507, 1),
-        (ServerFault, "server", 500, 1),
-        (TimeoutError, "timeout", 408, TIME_LIMIT),
+    table: tuple[tuple[type[BaseException], int], ...] = (
+        (errors.InvalidRequest, USAGE),
+        (errors.TooLarge, USAGE),
+        (errors.NotFound, NOT_FOUND),
+        (errors.NotAllowed, NOT_ALLOWED),
+        (errors.NotAuthenticated, NOT_ALLOWED),
+        (errors.Busy, UNREACHABLE),
+        (errors.Unreachable, UNREACHABLE),
+        (errors.StateDirectoryFault, UNREACHABLE),
+        (VersionMismatch, UNREACHABLE),
+        (errors.SubmitRefused, LAUNCH),
+        (TimeoutError, TIME_LIMIT),
     )
-    for kind, name, status, code in table:
-        if isinstance(error, kind):
-            return name, status, code
-    return "defect", 500, 1
+    return next((code for kind, code in table if isinstance(error, kind)), 1)
 
 
-def _problem(kind: str, status: int, detail: str, faults: list[dict[str, str]]) -> None:
-    import json
+def _problem(error: BaseException, sentence: str) -> Problem:
+    from ..client.errors import VersionMismatch
+    from ..model.errors import ShorepowerError
+    from ..wire.http.problems import Problem, problem_of
 
-    document = {
-        "type": f"urn:shorepower:{kind}",
-        "title": kind.replace("-", " "),
-        "status": status,
-        "detail": detail,
-        "faults": faults,
-    }
+    if isinstance(error, VersionMismatch):
+        return Problem(type=f"{_URN}version", title="Versions too far apart", status=426, detail=sentence)
+    if isinstance(error, ShorepowerError):
+        return problem_of(error)
+    if isinstance(error, TimeoutError):
+        return Problem(type=f"{_URN}timeout", title="Waited long enough", status=408, detail=sentence)
+    return Problem(type=f"{_URN}failed", title="Failed", status=500, detail=sentence)
+
+
+def _print(problem: Problem) -> None:
+    import msgspec
+
     try:
-        sys.stderr.write(json.dumps(document) + "\n")
+        sys.stderr.write(msgspec.json.encode(problem).decode() + "\n")
     except OSError:
         pass  # nobody listens any more

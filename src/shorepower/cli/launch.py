@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..client.upload import SendProgress, Sent
     from ..model.job import Job
 
-__all__ = ["Launched", "asks", "launch", "prepared_for"]
+__all__ = ["Launched", "ask_secret", "asks", "launch", "prepared_for"]
 
 
 class Launched:
@@ -72,7 +72,7 @@ def prepared_for(client: Client, words: Sequence[str], options: Options) -> Prep
             client,
             words,
             chosen,
-            ask_secret=_ask_secret if asks() else None,
+            ask_secret=ask_secret if asks() else None,
             ask_ignored=_ask_ignored if asks() else None,
             read_stdin=lambda: sys.stdin.buffer.read(),
         )
@@ -90,7 +90,8 @@ def prepared_for(client: Client, words: Sequence[str], options: Options) -> Prep
         return attempt(replace(options, max_send_bytes=1 << 62))
 
 
-def _ask_secret(name: str) -> str:
+def ask_secret(name: str) -> str:
+    """From the person at the terminal, unseen."""
     return click.prompt(f"shore: {name}", hide_input=True, err=True)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .. import __version__
-from ..model.check import unknown
 from ..model.errors import InvalidRequest, Unreachable
 from . import requests
 from .address import Address, parse_address, unix_address
@@ -39,6 +38,8 @@ def which_server(settings: Settings, named: str | None = None) -> tuple[Address,
     if "://" in wanted:
         return parse_address(wanted), None
     if wanted not in ("", PRIVATE, HERE):
+        from ..model.check import unknown
+
         raise InvalidRequest(unknown("server", wanted, [*settings.servers, PRIVATE]))
     if wanted != PRIVATE and _is_system_socket(SYSTEM_SOCKET):
         return unix_address(str(SYSTEM_SOCKET), label="this machine's server"), None

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..model.check import unknown
 from ..model.errors import InvalidRequest, StateDirectoryFault
 from .settings import Login, Places, Settings
 
@@ -46,6 +45,8 @@ def keep_login(places: Places, name: str, login: Login) -> None:
 def forget_login(settings: Settings, name: str) -> Login:
     """Take a login away, with its token; the login that it was. Raises InvalidRequest naming the known."""
     if name not in settings.servers:
+        from ..model.check import unknown
+
         raise InvalidRequest(unknown("login", name, settings.servers))
     login = settings.servers[name]
     document = _read(settings.places.config_file)

@@ -93,13 +93,14 @@ def _last_seen(client: Client, error: Exception, given: dict[str, Any]) -> None:
 
 def _query(given: dict[str, Any]) -> JobQuery:
     from ...client.requests import JobQuery
-    from ...model.check import unknown
     from ...model.lifecycle import State
 
     states = []
     for text in given["state"]:
         if text.upper() not in State.__members__:
-            raise click.UsageError(unknown("state", text, State.__members__))
+            from ...model.check import unknown
+
+            raise click.UsageError(unknown("state", text.upper(), State.__members__))
         states.append(text.upper())
     tags = {}
     for text in given["tag"]:

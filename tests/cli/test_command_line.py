@@ -1,0 +1,148 @@
+"""What is typed wrong is told in words, all of it at once, before any server is asked."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def shore(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """One command line, where there is no server and none may be started."""
+    env = {
+        "HOME": str(folder),
+        "PATH": os.environ["PATH"],
+        "SHORE_AUTOSTART": "0",
+        "SHORE_STATE_DIR": str(folder / "state"),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "shorepower", *words],
+        env=env,
+        cwd=folder,
+        text=True,
+        capture_output=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["rnu", "x.R"], "no verb 'rnu'; did you mean 'run'?"),
+        (["run", "--memm", "8G", "x.R"], "no option '--memm'; did you mean '--mem'?"),
+        (["run", "-e", "file.err", "x.R"], "here -e K=V sets a variable of the job"),
+        (["run", "-e", "out/x.err", "x.R"], "sbatch's -e FILE is not needed"),
+        (["run", "-o", "file.out", "x.R"], "here -o json prints JSON; sbatch's -o FILE is not needed"),
+        (["run", "-m", "block", "x.R"], "here -m 8G asks for memory; sbatch's -m block"),
+        (["run", "-a", "1-9", "x.R"], "arrays are not in this version"),
+        (["run", "-n", "4", "x.R"], "-c 4 asks for cpus"),
+        (["run", "--constraint", "gpu", "x.R"], "--constraint is not in this version"),
+        (["run", "--wrap", "ls"], "shore run -- make all"),
+        (["run"], "nothing to run"),
+        (["run", "--"], "nothing to run"),
+        (["run", "--tag", "x", "x.R"], "write --tag KEY=VALUE"),
+        (["run", "--stdin"], "requires an argument"),
+        (["ps", "--state", "runing"], "no state 'runing'; did you mean 'RUNNING'?".upper()),
+        (["ps", "--since", "soon"], "write 2h or 3d, or a date"),
+        (["show"], "Missing argument"),
+        (["wait", "--timeout", "soon", "x"], "is not a time"),
+        (["keep", "--until", "1990-01-01", "x"], "that has passed"),
+        (["login", "http://example.org"], "plain http is for this machine only"),
+        (["logout"], "there is no default login"),
+        (["--server", "x"], "no option '--server'"),
+        (["ps", "--server", "x"], "no server 'x'"),
+    ],
+)
+def test_what_is_typed_wrong(tmp_path: Path, words: list[str], told: str) -> None:
+    done = shore(tmp_path, *words)
+
+    assert told.lower() in done.stderr.lower()
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert all(line.startswith("shore: ") for line in done.stderr.splitlines())
+    assert not (tmp_path / "state").exists()
+
+
+def test_every_fault_at_once(tmp_path: Path) -> None:
+    done = shore(
+        tmp_path,
+        "run",
+        "-c",
+        "many",
+        "-m",
+        "lots",
+        "-t",
+        "soon",
+        "-G",
+        "x",
+        "-e",
+        "a.err",
+        "--tag",
+        "y",
+        "x.R",
+    )
+
+    assert len(done.stderr.splitlines()) == 6
+    for option in ("-c: 'many'", "-m: 'lots'", "-t: 'soon'", "-G: 'x'", "-e a.err", "--tag 'y'"):
+        assert option in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["run", "--json", "-m", "lots", "x.R"], ["submit", "-o", "json", "-m", "lots", "x.R"]]
+)
+def test_faults_as_json(tmp_path: Path, words: list[str]) -> None:
+    done = shore(tmp_path, *words)
+
+    problem = json.loads(done.stderr)
+    assert (problem["status"], problem["faults"][0]["field"]) == (422, "-m")
+    assert problem["type"] == "urn:shorepower:problem:invalid-request"
+    assert (done.stdout, done.returncode) == ("", 2)
+
+
+def test_wrong_usage_as_json(tmp_path: Path) -> None:
+    assert "no verb" in json.loads(shore(tmp_path, "psx", "--json").stderr)["detail"]
+
+
+def test_without_a_server_the_code_is_121(tmp_path: Path) -> None:
+    done = shore(tmp_path, "ps")
+
+    assert done.returncode == 121
+    assert done.stderr.startswith("shore: your server cannot be reached: no server is running there")
+    assert (
+        json.loads(shore(tmp_path, "ps", "--json").stderr)["type"] == "urn:shorepower:problem:unreachable"
+    )
+
+
+def test_options_end_at_the_script(tmp_path: Path) -> None:
+    done = shore(tmp_path, "run", "-m", "1G", "x.R", "-m", "lots", "--nonsense")
+
+    assert "lots" not in done.stderr
+    assert "no script 'x.R'" in done.stderr
+
+
+def test_help_names_no_verb_that_does_not_work(tmp_path: Path) -> None:
+    shown = shore(tmp_path, "--help").stdout
+    verbs = [
+        line.split()[0] for line in shown.splitlines() if line.startswith("  ") and line[2:3].isalpha()
+    ]
+
+    assert "run" in verbs
+    assert "serve" not in verbs
+    for verb in verbs:
+        if verb not in ("Run", "shore"):
+            assert shore(tmp_path, verb, "--help").returncode == 0, verb
+    assert "shore cancel" in shore(tmp_path, "cancel", "--help").stdout
+
+
+def test_help_without_words_is_no_error(tmp_path: Path) -> None:
+    done = shore(tmp_path)
+
+    assert done.returncode == 0
+    assert "shore run train.R" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_completion_is_printed(tmp_path: Path, name: str) -> None:
+    assert "_SHORE_COMPLETE" in shore(tmp_path, "completion", name).stdout

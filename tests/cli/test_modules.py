@@ -1,0 +1,112 @@
+"""The speed rules of the command line, by the modules that are loaded."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {
+    "asyncio",
+    "anyio",
+    "litestar",
+    "uvicorn",
+    "httpx2",
+    "importlib.metadata",
+    "apsw",
+    "structlog",
+    "rich",
+}
+_CODE = """
+import atexit, json, sys
+def tell():
+    with open(sys.argv[1], "w") as file:
+        json.dump(sorted(sys.modules), file)
+atexit.register(tell)
+from shorepower.cli.main import main
+main(sys.argv[2:])
+"""
+
+
+def loaded(folder: Path, *words: str) -> set[str]:
+    """Every module that one command line loads in an interpreter of its own, without a server."""
+    told = folder / "modules"
+    env = {
+        "HOME": str(folder),
+        "PATH": os.environ["PATH"],
+        "SHORE_AUTOSTART": "0",
+        "SHORE_STATE_DIR": str(folder / "state"),
+    }
+    subprocess.run(
+        [sys.executable, "-c", _CODE, told, *words], env=env, capture_output=True, timeout=60, check=False
+    )
+    return set(json.loads(told.read_text()))
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    told = tmp_path_factory.mktemp("bare") / "modules"
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import sys, json; open({str(told)!r}, 'w').write(json.dumps(sorted(sys.modules)))",
+        ],
+        check=True,
+        timeout=60,
+    )
+    return set(json.loads(told.read_text()))
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"]])
+def test_version_and_help_load_click_and_nothing_else(tmp_path: Path, words: list[str]) -> None:
+    found = loaded(tmp_path, *words)
+
+    assert "click" in found
+    assert not found & {"msgspec", "http", "http.client", "socket", "ssl", "subprocess", "tempfile", "rich"}
+    ours = {name for name in found if name.startswith("shorepower")}
+    assert ours == {"shorepower", "shorepower.cli", "shorepower.cli.main"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ps"],
+        ["show", "x"],
+        ["logs", "x"],
+        ["submit", "--", "true"],
+        ["run", "x.R"],
+        ["stop", "x"],
+        ["wait", "x"],
+    ],
+)
+def test_no_command_loads_what_it_does_not_need(tmp_path: Path, words: list[str], bare: set[str]) -> None:
+    assert not (loaded(tmp_path, *words) - bare) & HEAVY
+
+
+def test_listing_jobs_loads_nothing_of_sending_them(tmp_path: Path) -> None:
+    found = loaded(tmp_path, "ps")
+
+    assert "http.client" in found
+    assert not found & {
+        "pathspec",
+        "zstandard",
+        "tomlkit",
+        "tomllib",
+        "difflib",
+        "shorepower.client.prepare",
+    }
+
+
+def test_the_package_itself_loads_nothing() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import shorepower; print(sorted(set(sys.modules) - before))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert done.stdout.strip() == "['__future__', 'shorepower']"

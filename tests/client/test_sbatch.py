@@ -1,0 +1,65 @@
+"""``#SBATCH`` lines, in our words."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shorepower.client.sbatch import read_directives
+
+
+def test_what_exists_is_mapped() -> None:
+    said = read_directives(
+        """#!/bin/bash
+# a comment
+#SBATCH --job-name=fit -c 4
+#SBATCH --mem=8G
+#SBATCH -t 1-12:00:00   # one day and a half
+#SBATCH -p long --gres=gpu:a100:2
+#SBATCH -D sub
+
+echo
+""".splitlines()
+    )
+
+    assert (said.name, said.cpus, said.memory_mib, said.wall_time_s) == ("fit", 4, 8192, 129_600)
+    assert (said.queue, said.gpus, said.workdir) == ("long", (2, "a100"), "sub")
+    assert said.present
+    assert not said.unmapped
+    assert not said.faults
+
+
+def test_only_the_leading_comment_block_counts() -> None:
+    said = read_directives(["#!/bin/sh", "", "#SBATCH -c 2", "x=1", "#SBATCH -c 8"])
+
+    assert said.cpus == 2
+
+
+def test_what_cannot_be_mapped_is_listed_as_written() -> None:
+    said = read_directives(
+        ["#SBATCH -o slurm-%j.out -e err.txt --exclusive", "#SBATCH --mail-type=ALL -A acct --array 1-9"]
+    )
+
+    assert said.unmapped == (
+        "-o slurm-%j.out", "-e err.txt", "--exclusive", "--mail-type=ALL", "-A acct", "--array 1-9",
+    )  # fmt: skip
+
+
+def test_one_node_and_one_task_go_without_saying() -> None:
+    assert read_directives(["#SBATCH --nodes=1 -n 1 --ntasks 1"]).unmapped == ()
+
+
+def test_every_fault_at_once() -> None:
+    said = read_directives(
+        ["#SBATCH --mem=lots", "#SBATCH -t soon", "#SBATCH --gres=tpu:1", "#SBATCH -J 'open"]
+    )
+
+    assert len(said.faults) == 4
+
+
+def test_gpus_without_a_count() -> None:
+    assert read_directives(["#SBATCH --gres=gpu"]).gpus == (1, None)
+    assert read_directives(["#SBATCH --gres=gpu:v100"]).gpus == (1, "v100")
+
+
+@given(st.lists(st.text(max_size=60), max_size=5))
+def test_no_script_makes_the_reader_fail(lines: list[str]) -> None:
+    read_directives([f"#SBATCH {line}" for line in lines] + lines)
