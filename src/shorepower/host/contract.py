@@ -6,12 +6,13 @@ The only way the server opens a path below a directory that another user can wri
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 
 from msgspec import Struct
 
-__all__ = ["Clock", "Host", "Look", "Spawn", "Spawned"]
+__all__ = ["Clock", "Host", "Look", "Reaped", "Spawn", "SpawnLater", "Spawned"]
 
 
 class Spawn(Struct, frozen=True, kw_only=True):
@@ -29,6 +30,16 @@ class Spawn(Struct, frozen=True, kw_only=True):
     """Added niceness, 0 or more."""
 
 
+class SpawnLater(Struct, frozen=True, kw_only=True):
+    """A program whose files are still to be opened, where that may block."""
+
+    make: Callable[[ExitStack], Spawn]
+    """Called once. The stack is unwound when the program has its own copies of the descriptors, or
+    when it could not be started."""
+    nice: int = 0
+    """As the ``nice`` of what ``make`` returns."""
+
+
 class Spawned(Struct, frozen=True, kw_only=True):
     """A process that was started, named so that it cannot be taken for another."""
 
@@ -37,6 +48,18 @@ class Spawned(Struct, frozen=True, kw_only=True):
     """Clock ticks since boot. Source: proc_pid_stat(5), field 22."""
     pidfd: int
     """Becomes readable when the process ends; the receiver closes it."""
+
+
+class Reaped(Struct, frozen=True, kw_only=True):
+    """How a process that this host started has ended, taken from the kernel once."""
+
+    exit_code: int
+    """Its own, or -N when signal N ended it."""
+    cpu_time_s: float
+    """User and system time, with all it has waited for."""
+    largest_process_mib: float | None
+    """Peak resident size of its largest process; None where it cannot be told apart from the
+    memory of the server that started it."""
 
 
 class Look(Struct, frozen=True, kw_only=True):
@@ -57,8 +80,16 @@ class Host(ABC):
     uid: int
 
     @abstractmethod
-    async def spawn(self, what: Spawn) -> Spawned:
-        """Start it. Raises OSError when the program or its directory is not there."""
+    async def spawn(self, what: Spawn | SpawnLater) -> Spawned:
+        """Start it. Raises OSError when the program or its directory is not there, and whatever
+        ``SpawnLater.make`` raises."""
+
+    def reap(self, spawned: Spawned) -> Reaped | None:
+        """Take the end of an ended process; None when it goes on or is nobody's here to take.
+
+        Never blocks. Until then its pid cannot be given to another process.
+        """
+        return None
 
     @abstractmethod
     async def look(self, paths: Sequence[str], timeout_s: float) -> Mapping[str, Look]:
