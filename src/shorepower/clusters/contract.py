@@ -47,6 +47,8 @@ class Order(Struct, frozen=True, kw_only=True):
     """Where the job appends progress lines."""
     handle: str | None = None
     """What `Cluster.submit` returned; None while that is unknown."""
+    seen_running: bool = False
+    """It was observed to have started: if its records are gone, it is lost and never started again."""
 
 
 class Where(StrEnum):
