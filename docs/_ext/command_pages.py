@@ -47,8 +47,8 @@ def section(path: tuple[str, ...], command: click.Command) -> list[str]:
 
 
 def option_record(given: click.Parameter, context: click.Context) -> tuple[str, str] | None:
-    """How an option is written and what it does; None for a hidden one and for a plain argument."""
-    if isinstance(given, click.Option) and not given.hidden:
+    """How an option is written and what it does; None for a hidden one, ``--help`` and an argument."""
+    if isinstance(given, click.Option) and not given.hidden and "--help" not in given.opts:
         return given.get_help_record(context)
     return None
 

@@ -73,6 +73,7 @@ def test_a_command_shows_usage_help_and_options() -> None:
     assert "Run SCRIPT, wait for it." in page
     assert "`-t, --time TIME`\n: Time limit, as in \\[30\\] or \\<2h\\>." in page
     assert "--inner" not in page
+    assert "--help" not in page
     assert "secret" not in page
 
 
