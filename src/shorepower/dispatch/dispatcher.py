@@ -30,6 +30,7 @@ from .control import Controls
 from .expire import Expire
 from .files import Files
 from .fold import request
+from .gate import Gate
 from .handover import Handover
 from .leftovers import Leftovers
 from .news import News
@@ -109,10 +110,11 @@ class Dispatcher:
         self._leftovers = Leftovers(store, places)
         self._blobs = BlobStore(places.blobs)
         self._standing = Standing(list(clusters))
-        self._intake = Intake(store, self._blobs, places, clock, self._news)
+        gate = Gate()
+        self._intake = Intake(store, self._blobs, places, clock, self._news, gate)
         self._output = Output(store, clusters, self._news)
-        self._files = Files(store, self._blobs, places, settings, clock, self._news)
-        self._expire = Expire(store, clusters, self._blobs, places, settings, clock)
+        self._files = Files(store, self._blobs, places, settings, clock, self._news, gate)
+        self._expire = Expire(store, clusters, self._blobs, places, settings, clock, gate)
         self._tokens = Tokens(store, clock)
         self._patience = Patience(store, self._leftovers, settings, clock, self._news)
         self._watches = {

@@ -24,6 +24,7 @@ from ..model.job import Job
 from ..model.results import ResultsState
 from ..store.contract import Snapshot, Store, Transaction
 from .access import find, may_change
+from .gate import Gate
 from .places import DispatchSettings, Places
 
 __all__ = ["Expire"]
@@ -31,6 +32,8 @@ __all__ = ["Expire"]
 log = structlog.get_logger(__name__)
 
 _PAGE = 100
+_BLOBS = 20_000
+"""How many blobs go at a time, while nobody can send any."""
 
 
 class Expire:
@@ -44,8 +47,9 @@ class Expire:
         places: Places,
         settings: DispatchSettings,
         clock: Clock,
+        gate: Gate,
     ) -> None:
-        self._store, self._clusters, self._blobs = store, clusters, blobs
+        self._store, self._clusters, self._blobs, self._gate = store, clusters, blobs, gate
         self._places, self._settings, self._clock = places, settings, clock
         self._disk = CapacityLimiter(1)
         self._output_gone_until: datetime | None = None
@@ -59,24 +63,20 @@ class Expire:
             except (ShorepowerError, OSError) as fault:
                 log.warning("expiry put off", cause=type(fault).__name__)
 
-    async def once(self) -> None:
-        """Everything that is due to go, goes."""
+    async def once(self) -> int:
+        """Everything that is due to go, goes; bytes freed."""
         now = self._clock.now()
+        freed = 0
         for job in await self._store.read(lambda view: view.expiring(now, _PAGE)):
-            await self.drop_results(job)
-        await self._drop_records(now - timedelta(seconds=self._settings.record_keep_s))
+            freed += await self.drop_results(job)
+        freed += await self._drop_records(now - timedelta(seconds=self._settings.record_keep_s))
         await self._drop_output(now - timedelta(seconds=self._settings.output_keep_s))
-        await self.sweep_blobs()
-        await self._keep_budget()
+        freed += await self.sweep_blobs()
+        return freed + await self._keep_budget()
 
     async def drop_results(self, job: Job) -> int:
-        """The working folders of an ended job go; bytes freed."""
-        freed = 0
-        for submission in await self._store.read(lambda view: view.submissions(job.id)):
-            if submission.workdir:
-                freed += await to_thread.run_sync(
-                    remove, self._places.work(submission.id), limiter=self._disk
-                )
+        """The working folders of an ended job go; bytes freed. Marked first: what a crash leaves of a
+        folder then is swept at the next start."""
         now = self._clock.now()
 
         def expire(tx: Transaction) -> None:
@@ -89,6 +89,15 @@ class Expire:
             tx.append_event(now, "job.results", told, {"results": ResultsState.EXPIRED})
 
         await self._store.write(expire)
+        return await self._remove_work(job.id)
+
+    async def _remove_work(self, job_id: str) -> int:
+        freed = 0
+        for submission in await self._store.read(lambda view: view.submissions(job_id)):
+            if submission.workdir:
+                freed += await to_thread.run_sync(
+                    remove, self._places.work(submission.id), limiter=self._disk
+                )
         return freed
 
     async def prune(self, caller: Caller, *, results: bool, ended_before: datetime | None) -> int:
@@ -100,8 +109,7 @@ class Expire:
             owned = await self._store.read(partial(_ended_of, owner=caller.user, before=before))
             for job in owned:
                 freed += await self.drop_results(job)
-        await self.once()
-        return freed + await self.sweep_blobs()
+        return freed + await self.once()
 
     async def keep(self, name: str, until: datetime | None, caller: Caller) -> Job:
         """See `Dispatcher.keep`."""
@@ -112,6 +120,8 @@ class Expire:
 
         def move(tx: Transaction) -> Job:
             job = find(tx, name, caller)
+            if not job.state.ended:
+                raise InvalidRequest(f"job {job.id} has not ended; its results are kept from then on")
             if job.results.state is ResultsState.EXPIRED:
                 raise InvalidRequest(f"the results of {job.id} are gone already")
             told = tx.update_job(replace(job, results=replace(job.results, expires_at=until)))
@@ -123,14 +133,22 @@ class Expire:
     async def sweep_blobs(self) -> int:
         """Blobs that no held snapshot reaches and no lease protects go; bytes freed."""
         moment = self._clock.now() - timedelta(seconds=self._settings.blob_lease_s)
-        unused = await self._store.read(lambda view: view.blobs_unused_since(moment, 100_000))
+        unused = await self._store.read(lambda view: view.blobs_unused_since(moment, _BLOBS))
         if not unused:
             return 0
         roots = await self._store.read(lambda view: view.trees())
         held = await to_thread.run_sync(_held, self._blobs, roots, limiter=self._disk)
-        gone = [digest for digest in unused if digest not in held]
-        await self._store.write(lambda tx: tx.forget_blobs(gone))
-        return await to_thread.run_sync(self._blobs.delete, gone, limiter=self._disk)
+
+        def forget(tx: Transaction) -> list[str]:
+            if tx.trees() - roots:
+                return []  # a job came in meanwhile that may need some of these: another time
+            gone = [digest for digest in tx.blobs_unused_since(moment, _BLOBS) if digest not in held]
+            tx.forget_blobs(gone)
+            return gone
+
+        async with self._gate.alone():
+            gone = await self._store.write(forget)
+            return await to_thread.run_sync(self._blobs.delete, gone, limiter=self._disk)
 
     async def budget_bytes(self) -> int:
         """What results and blobs may take together. Source: the contract, §2, Kept."""
@@ -139,7 +157,7 @@ class Expire:
         disk = await to_thread.run_sync(shutil.disk_usage, self._places.state_dir, limiter=self._disk)
         return budget_of(disk.total)
 
-    async def _keep_budget(self) -> None:
+    async def _keep_budget(self) -> int:
         """Over the budget the results that were pulled longest ago go; what was never pulled stays."""
         jobs = {job.id: job for job in await self._store.read(lambda view: view.with_results())}
         kept = [
@@ -159,15 +177,21 @@ class Expire:
             budget_bytes=await self.budget_bytes(),
             warned_before=self._clock.now(),
         )
-        for gone in choice.drop:
-            await self.drop_results(jobs[gone])
         if choice.over_bytes:
             log.warning("over the budget by results that nobody pulled", jobs=len(choice.warn))
+        return sum([await self.drop_results(jobs[gone]) for gone in choice.drop])
 
-    async def _drop_records(self, before: datetime) -> None:
-        for _, job_id in await self._store.read(lambda view: view.ended_before(before, limit=_PAGE)):
-            await self._forget(job_id)
-            await self._store.write(lambda tx, gone=job_id: tx.delete_job(gone))
+    async def _drop_records(self, before: datetime) -> int:
+        """Old records go with all that hangs on them; those of results that are still kept stay."""
+        freed, after = 0, None
+        while page := await self._store.read(partial(_old, before=before, after=after)):
+            for _, job_id in page:
+                if not await self._store.read(partial(_is_kept, job=job_id)):
+                    await self._forget(job_id)
+                    freed += await self._remove_work(job_id)
+                    await self._store.write(lambda tx, gone=job_id: tx.delete_job(gone))
+            after = page[-1][0]
+        return freed
 
     async def _drop_output(self, before: datetime) -> None:
         """Goes on from where it was; from the beginning after a restart, which is harmless."""
@@ -193,6 +217,15 @@ def _held(blobs: BlobStore, roots: set[str]) -> set[str]:
         except (BlobLost, InvalidRequest):
             continue  # an input that is no tree, or a snapshot damaged already: nothing below it to hold
     return held
+
+
+def _old(view: Snapshot, *, before: datetime, after: datetime | None) -> list[tuple[datetime, str]]:
+    return view.ended_before(before, after=after, limit=_PAGE)
+
+
+def _is_kept(view: Snapshot, *, job: str) -> bool:
+    known = view.job(job)
+    return known is not None and known.results.state in (ResultsState.READY, ResultsState.PARTIAL)
 
 
 def _ended_of(view: Snapshot, *, owner: str, before: datetime) -> list[Job]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from ..model.results import FileEntry, ResultsState
 from ..model.tree import is_digest
 from ..store.contract import BlobOwner, Snapshot, Store, Transaction
 from .access import find, may_change, may_submit
+from .gate import Gate
 from .news import News
 from .places import DispatchSettings, Places
 
@@ -47,8 +48,9 @@ class Files:
         settings: DispatchSettings,
         clock: Clock,
         news: News,
+        gate: Gate,
     ) -> None:
-        self._store, self._blobs, self._places = store, blobs, places
+        self._store, self._blobs, self._places, self._gate = store, blobs, places, gate
         self._settings, self._clock, self._news = settings, clock, news
         self._disk = CapacityLimiter(4)
         self._collecting = CapacityLimiter(settings.collect_workers)
@@ -62,25 +64,27 @@ class Files:
             raise InvalidRequest([Fault("digests", f"ask for at most {_DIGESTS_LIMIT} at a time")])
         if wrong := [digest for digest in digests if not is_digest(digest)]:
             raise InvalidRequest([Fault("digests", f"{wrong[0]!r} is no digest; write sha256:<64 hex>")])
-        owned = await self._store.read(lambda view: view.blobs_owned(caller.user, digests))
-        gone = await to_thread.run_sync(self._blobs.missing, sorted(owned), limiter=self._disk)
-        present = owned.difference(gone)
-        if present:
-            until = self._clock.now() + timedelta(seconds=self._settings.blob_lease_s)
-            await self._store.write(lambda tx: tx.lease_blobs(caller.user, present, until))
+        async with self._gate.many():
+            owned = await self._store.read(lambda view: view.blobs_owned(caller.user, digests))
+            gone = await to_thread.run_sync(self._blobs.missing, sorted(owned), limiter=self._disk)
+            present = owned.difference(gone)
+            if present:
+                until = self._clock.now() + timedelta(seconds=self._settings.blob_lease_s)
+                await self._store.write(lambda tx: tx.lease_blobs(caller.user, present, until))
         return [digest for digest in dict.fromkeys(digests) if digest not in present]
 
     async def put(self, blobs: Sequence[tuple[str, bytes]], caller: Caller) -> None:
         """See `Dispatcher.put_blobs`."""
         may_submit(caller)
-        await to_thread.run_sync(self._blobs.put, blobs, limiter=self._disk)
         now = self._clock.now()
 
         def own(tx: Transaction) -> None:
             for digest, data in blobs:
                 tx.put_blob(BlobOwner(owner=caller.user, digest=digest, size_bytes=len(data), used_at=now))
 
-        await self._store.write(own)
+        async with self._gate.many():
+            await to_thread.run_sync(self._blobs.put, blobs, limiter=self._disk)
+            await self._store.write(own)
 
     async def get(self, digest: str, caller: Caller) -> bytes:
         """See `Dispatcher.get_blob`."""
@@ -98,7 +102,7 @@ class Files:
         async def one(job: str) -> None:
             try:
                 await self._collect(job)
-            except (ShorepowerError, OSError) as fault:
+            except Exception as fault:  # one job's results must not keep those of all others
                 log.warning("results not recorded; trying again", job=job, cause=type(fault).__name__)
                 await anyio.sleep(self._settings.retry_most_s)
             busy.discard(job)
@@ -108,14 +112,20 @@ class Files:
             task_status.started()
             async with create_task_group() as tg:
                 while True:
-                    room = self._settings.collect_workers * 2 - len(busy)
-                    waiting = [
-                        job for job in await self._store.read(lambda v: v.saving()) if job not in busy
-                    ]
-                    for job in waiting[: max(room, 0)]:
+                    for job in await self._waiting(busy):
                         busy.add(job)
                         tg.start_soon(one, job)
                     await asked.wait(self._settings.retry_most_s)
+
+    async def _waiting(self, busy: Collection[str]) -> list[str]:
+        """Jobs to collect from now; none while the store cannot be read."""
+        room = max(0, self._settings.collect_workers * 2 - len(busy))
+        try:
+            waiting = await self._store.read(lambda view: view.saving())
+        except ShorepowerError as fault:
+            log.warning("collecting put off", cause=type(fault).__name__)
+            return []
+        return [job for job in waiting if job not in busy][:room]
 
     async def _collect(self, job_id: str) -> None:
         """List and hash what came out; the listing and the new results state are one transaction."""
@@ -127,8 +137,8 @@ class Files:
         work = Path(submission.workdir)
         try:
             out = await self._list(spec, work, digests=True)
-        except (ShorepowerError, OSError) as fault:
-            log.warning("results not collected", job=job_id, cause=type(fault).__name__)
+        except Exception as fault:  # also what nobody foresaw: the folder is kept, and it is told why
+            log.warning("results not collected", job=job_id, exc_info=not _is_foreseen(fault))
             await self._keep(job, ResultsState.FAILED, Listing(faults=(Fault("", str(fault)),)))
             return
         await self._keep(job, ResultsState.PARTIAL if out.faults else ResultsState.READY, out)
@@ -234,6 +244,10 @@ def _collectable(view: Snapshot, *, job: str) -> tuple[Job, JobSpec, Submission]
     if found is None or found[0].state in (State.PENDING, State.RUNNING, State.SUSPENDED):
         return None
     return found
+
+
+def _is_foreseen(fault: Exception) -> bool:
+    return isinstance(fault, ShorepowerError | OSError)
 
 
 def _nothing_to_save(tx: Transaction, *, job: str) -> None:

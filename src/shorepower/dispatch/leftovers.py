@@ -43,7 +43,7 @@ class Leftovers:
                 log.warning("a working folder stays", submission=submission, why=str(fault))
 
     async def sweep_secrets(self) -> None:
-        """Of jobs that ended or were never recorded. Before any job comes in: a new one's are there first."""
+        """Of jobs that ended or were never recorded; before any comes in, as its secrets come first."""
         names = await to_thread.run_sync(_names, self._places.secrets, limiter=self._disk)
         if names:
             gone = await self._store.read(lambda view: [name for name in names if not _lives(view, name)])

@@ -30,7 +30,7 @@ def prepare(blobs: BlobStore, spec: JobSpec, work: Path) -> None:
 
     ::
 
-        work/project/   the snapshot, where the job starts (not when in place)
+        work/project/   the snapshot, where the job starts (empty when in place)
         work/results/   SHOREPOWER_RESULTS_DIR
         work/stdin      standard input, where one was sent
 
@@ -47,7 +47,9 @@ def prepare(blobs: BlobStore, spec: JobSpec, work: Path) -> None:
 def _lay_out(blobs: BlobStore, spec: JobSpec, work: Path) -> None:
     work.mkdir(mode=0o700, parents=True, exist_ok=True)
     (work / "results").mkdir(exist_ok=True)
-    if not spec.in_place:
+    if spec.in_place:
+        (work / "project").mkdir(exist_ok=True)
+    else:
         stage(blobs, spec.tree, work / "project", links=spec.links)
         (work / "project" / spec.workdir).mkdir(parents=True, exist_ok=True)
     if spec.stdin:

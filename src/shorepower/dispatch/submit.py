@@ -24,6 +24,7 @@ from ..model.job import Job, JobSpec, Submission, encode_spec, job_id_from, subm
 from ..model.lifecycle import Attempt, Reason, State
 from ..store.contract import Store, Transaction
 from .access import may_submit
+from .gate import Gate
 from .news import News
 from .orders import FACTS
 from .owned import Owned
@@ -40,8 +41,10 @@ _NAMED = 5
 class Intake:
     """Takes jobs in."""
 
-    def __init__(self, store: Store, blobs: BlobStore, places: Places, clock: Clock, news: News) -> None:
-        self._store, self._blobs, self._places = store, blobs, places
+    def __init__(
+        self, store: Store, blobs: BlobStore, places: Places, clock: Clock, news: News, gate: Gate
+    ) -> None:
+        self._store, self._blobs, self._places, self._gate = store, blobs, places, gate
         self._clock, self._news = clock, news
         self._owned = Owned(store, blobs)
         self._disk = CapacityLimiter(4)
@@ -60,28 +63,36 @@ class Intake:
         digest = body_digest(spec, secrets)
         if key is not None and (known := await self._known(caller, key, digest)):
             return known, False
-        faults = [*check(spec, clusters), *_check_request(spec, secrets, key)]
-        if not faults:
-            faults += await self._check_tree(spec, caller)
-        if faults:
-            raise InvalidRequest(faults)
-        job = _new_job(spec, caller, self._clock.now())
+        async with self._gate.many():  # no blob that was looked for goes before the job holds it
+            faults = [*check(spec, clusters), *_check_request(spec, secrets, key)]
+            if not faults:
+                faults += await self._check_tree(spec, caller)
+            if faults:
+                raise InvalidRequest(faults)
+            job = _new_job(spec, caller, self._clock.now())
+            kept = await self._record(job, spec, key, digest, secrets)
+        if kept.id != job.id:
+            return kept, False
+        self._news.tell(f"due:{spec.cluster}")
+        return kept, True
+
+    async def _record(
+        self, job: Job, spec: JobSpec, key: str | None, digest: bytes, secrets: Mapping[str, str]
+    ) -> Job:
+        """The job on record under the key; secrets are on disk before it is."""
         if spec.secrets:
             await to_thread.run_sync(
                 _write_secrets, self._places.secrets, job.id, secrets, limiter=self._disk
             )
         try:
-            kept = await self._store.write(lambda tx: record(tx, job, spec, key, digest))
-        except anyio.get_cancelled_exc_class():
-            raise  # the transaction may have landed: its secrets stay, and are swept if it did not
+            with anyio.CancelScope(shield=True):  # who asked may be gone; whether it landed must be known
+                kept = await self._store.write(lambda tx: record(tx, job, spec, key, digest))
         except BaseException:
             _remove_secrets(self._places.secrets, job.id)
             raise
         if kept.id != job.id:
             _remove_secrets(self._places.secrets, job.id)
-            return kept, False
-        self._news.tell(f"due:{spec.cluster}")
-        return kept, True
+        return kept
 
     async def _known(self, caller: Caller, key: str, digest: bytes) -> Job | None:
         found = await self._store.read(lambda view: view.keyed(caller.user, key))

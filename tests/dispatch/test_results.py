@@ -1,0 +1,213 @@
+"""What comes out of a job: collected once it ended, listed, read, and where that stands."""
+
+import anyio
+import pytest
+from support.dispatching import ALICE, BOB, READER, a_spec, eventually
+
+from shorepower.model.errors import NotAllowed, NotFound, StorageFault
+from shorepower.model.lifecycle import State
+from shorepower.model.results import ResultsState
+from shorepower.model.tree import TreeEntry, digest_of, encode_tree
+
+pytestmark = pytest.mark.anyio
+
+KEPT = b"kept as it was\n"
+
+
+async def _project(dispatcher, caller=ALICE, **more):
+    """A spec with a snapshot of one file, whose blobs are sent."""
+    entry = TreeEntry(
+        name=b"in.txt",
+        kind="file",
+        mode=0o644,
+        mtime_ns=10**18,
+        size_bytes=len(KEPT),
+        digests=(digest_of(KEPT),),
+    )
+    root = encode_tree([entry])
+    await dispatcher.put_blobs([(digest_of(data), data) for data in (KEPT, root)], caller)
+    return a_spec(in_place=False, workdir="", tree=digest_of(root), **more)
+
+
+async def _running(bench, cluster, dispatcher, spec):
+    job, _ = await dispatcher.submit(spec, ALICE)
+    await cluster.until(lambda: f"{job.id}-1" in cluster.has)
+    cluster.see(f"{job.id}-1", State.RUNNING)
+    return await bench.until(job, lambda job: job.state is State.RUNNING)
+
+
+async def _ended(bench, cluster, job, state=State.COMPLETED):
+    cluster.see(f"{job.id}-1", state, exit_code=0 if state is State.COMPLETED else 1)
+    return await bench.until(job, lambda job: job.state.ended and job.results.state != "saving")
+
+
+async def _read(dispatcher, job, path, area="project", caller=ALICE, **more) -> bytes:
+    return b"".join([piece async for piece in dispatcher.read_file(job.id, path, area, caller, **more)])
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.CANCELED])
+async def test_results_are_ready_after_any_end(bench, cluster, clock, state):
+    async with bench.running() as dispatcher:
+        job = await _running(bench, cluster, dispatcher, await _project(dispatcher))
+        work = bench.places.work(f"{job.id}-1")
+        assert (work / "project" / "in.txt").read_bytes() == KEPT
+        (work / "project" / "new.bin").write_bytes(b"\0" * 3_000_000)
+        (work / "results" / "deep").mkdir()
+        (work / "results" / "deep" / "r.txt").write_text("r")
+        running = await dispatcher.files(job.id, ALICE)
+        assert {(entry.area, entry.path, entry.digest) for entry in running} == {
+            ("project", "new.bin", ""),
+            ("results", "deep/r.txt", ""),
+        }
+        job = await _ended(bench, cluster, job, state)
+        assert (job.results.state, job.results.file_count) == (ResultsState.READY, 2)
+        assert job.results.size_bytes == 3_000_001
+        assert (job.results.expires_at - clock.now()).days == 30
+        listed = {entry.path: entry for entry in await dispatcher.files(job.id, READER)}
+        assert listed["new.bin"].digest == digest_of(b"\0" * 3_000_000)
+        assert await _read(dispatcher, job, b"new.bin") == b"\0" * 3_000_000
+        assert await _read(dispatcher, job, b"new.bin", offset=2_999_990, length=5) == b"\0" * 5
+        assert await _read(dispatcher, job, b"deep/r.txt", "results") == b"r"
+
+
+async def test_unchanged_inputs_go_once_results_are_kept(bench, cluster):
+    async with bench.running() as dispatcher:
+        job = await _running(bench, cluster, dispatcher, await _project(dispatcher))
+        await _ended(bench, cluster, job)
+        await eventually(lambda: not (bench.places.project(f"{job.id}-1") / "in.txt").exists())
+
+
+async def test_in_place_nothing_but_the_results_folder_is_collected(bench, cluster, tmp_path):
+    (tmp_path / "here").mkdir()
+    async with bench.running() as dispatcher:
+        spec = a_spec(workdir=str(tmp_path / "here"))
+        job = await _running(bench, cluster, dispatcher, spec)
+        (tmp_path / "here" / "made.txt").write_text("stays")
+        (bench.places.work(f"{job.id}-1") / "results" / "r.txt").write_text("r")
+        job = await _ended(bench, cluster, job)
+        assert (job.results.state, job.results.file_count) == (ResultsState.READY, 1)
+        assert [entry.area for entry in await dispatcher.files(job.id, ALICE)] == ["results"]
+
+
+async def test_what_cannot_be_read_makes_them_partial_and_keeps_the_folder(bench, cluster, monkeypatch):
+    from shorepower.dispatch import files
+    from shorepower.files.collect import Listing
+    from shorepower.model.errors import Fault
+
+    monkeypatch.setattr(
+        files, "list_changes", lambda *_, **__: Listing(faults=(Fault("secret.bin", "is unreadable"),))
+    )
+    async with bench.running() as dispatcher:
+        job = await _running(bench, cluster, dispatcher, await _project(dispatcher))
+        job = await _ended(bench, cluster, job)
+        assert job.results.state is ResultsState.PARTIAL
+        assert "secret.bin is unreadable" in job.results.why
+        assert (bench.places.project(f"{job.id}-1") / "in.txt").exists()
+
+
+@pytest.mark.parametrize("fault", [StorageFault("input/output error"), ValueError("nobody foresaw this")])
+async def test_a_failed_collection_keeps_the_folder_and_stops_nobody_else(
+    bench, cluster, monkeypatch, fault
+):
+    from shorepower.dispatch import files
+
+    right = files.list_changes
+    broken = set()
+
+    def sometimes(blobs, tree, work, **more):
+        if work.name in broken:
+            raise fault
+        return right(blobs, tree, work, **more)
+
+    monkeypatch.setattr(files, "list_changes", sometimes)
+    async with bench.running() as dispatcher:
+        bad = await _running(bench, cluster, dispatcher, await _project(dispatcher))
+        broken.add(f"{bad.id}-1")
+        bad = await _ended(bench, cluster, bad)
+        assert bad.results.state is ResultsState.FAILED
+        assert str(fault) in bad.results.why
+        assert (bench.places.project(f"{bad.id}-1") / "in.txt").exists()
+        good = await _running(bench, cluster, dispatcher, await _project(dispatcher))
+        good = await _ended(bench, cluster, good)
+        assert good.results.state is ResultsState.READY
+
+
+async def test_a_store_that_cannot_be_read_for_a_while_does_not_end_the_collector(
+    bench, cluster, monkeypatch
+):
+    async with bench.running() as dispatcher:
+        job = await _running(bench, cluster, dispatcher, await _project(dispatcher))
+        read, refused = bench.store.read, 0
+
+        async def refuse(unit):
+            nonlocal refused
+            refused += 1
+            if refused < 10:
+                raise StorageFault("input/output error")
+            return await read(unit)
+
+        monkeypatch.setattr(bench.store, "read", refuse)
+        cluster.see(f"{job.id}-1", State.COMPLETED, exit_code=0)
+        with anyio.fail_after(20):
+            while refused < 10:
+                dispatcher._news.tell("saving", "due:fake", "control:fake")
+                await anyio.sleep(0.01)
+        monkeypatch.undo()
+        await bench.until(job, lambda job: job.results.state is ResultsState.READY)
+
+
+async def test_collecting_goes_on_in_a_new_life(bench, cluster, monkeypatch):
+    from shorepower.dispatch import files
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.Files, "_collect", lambda self, job: anyio.sleep_forever())
+        async with bench.running() as dispatcher:
+            job = await _running(bench, cluster, dispatcher, await _project(dispatcher))
+            cluster.see(f"{job.id}-1", State.COMPLETED, exit_code=0)
+            job = await bench.until(job, lambda job: job.state.ended)
+            assert job.results.state is ResultsState.SAVING
+    async with bench.running():
+        await bench.until(job, lambda job: job.results.state is ResultsState.READY)
+
+
+async def test_a_job_that_never_started_has_none(bench, cluster, monkeypatch):
+    async with bench.running() as dispatcher:
+        spec = a_spec(in_place=False, workdir="a" * 300)
+        job, _ = await dispatcher.submit(spec, ALICE)
+        job = await bench.until(job, lambda job: job.state.ended)
+        assert job.results.state is ResultsState.NONE
+        assert await dispatcher.files(job.id, ALICE) == ()
+        with pytest.raises(NotFound):
+            await _read(dispatcher, job, b"x")
+
+
+async def test_pulled_is_noted_once_and_only_of_an_ended_job(bench, cluster, clock):
+    async with bench.running() as dispatcher:
+        job = await _running(bench, cluster, dispatcher, await _project(dispatcher))
+        await dispatcher.mark_pulled(job.id, ALICE)
+        assert (await bench.stands(job)).results.pulled_at is None
+        job = await _ended(bench, cluster, job)
+        first = clock.now()
+        await dispatcher.mark_pulled(job.id, ALICE)
+        clock.advance(60)
+        await dispatcher.mark_pulled(job.id, ALICE)
+        assert (await bench.stands(job)).results.pulled_at == first
+        with pytest.raises(NotAllowed):
+            await dispatcher.mark_pulled(job.id, READER)
+
+
+@pytest.mark.parametrize(
+    "path", [b"../stdin", b"/etc/passwd", b"a/../../x", b"link", b"folder", b"gone", b""]
+)
+async def test_nothing_outside_is_read(bench, cluster, path):
+    from shorepower.model.errors import InvalidRequest
+
+    async with bench.running() as dispatcher:
+        job = await _running(bench, cluster, dispatcher, await _project(dispatcher))
+        project = bench.places.project(f"{job.id}-1")
+        (project / "link").symlink_to("/etc/passwd")
+        (project / "folder").mkdir()
+        with pytest.raises((NotFound, InvalidRequest)):
+            await _read(dispatcher, job, path)
+        with pytest.raises(NotFound):
+            await _read(dispatcher, job, b"in.txt", caller=BOB)
