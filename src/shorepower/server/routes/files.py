@@ -1,0 +1,124 @@
+"""What came out of jobs, on its way home."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from functools import partial
+
+import anyio
+from litestar import Response, get, post
+
+from ...dispatch.dispatcher import Dispatcher, Footprint
+from ...model.caller import Caller
+from ...model.errors import ShorepowerError
+from ...wire.http.bodies import (
+    FileHead,
+    FileList,
+    FileWanted,
+    PruneAnswer,
+    PruneRequest,
+    ReadRequest,
+)
+from ...wire.http.frames import FRAMES, frame_head, frame_parts
+from ..arguments import JobName, TheCaller, TheDispatcher, TheLife, TheRequest
+from ..needs import Need, needs
+from ..reading import read_struct
+from ..streams import Flow
+
+__all__ = ["ROUTES"]
+
+
+@get("/v1/jobs/{job:str}/files", opt=needs(Need.READ))
+async def list_files(job: JobName, dispatcher: TheDispatcher, caller: TheCaller) -> FileList:
+    """List the new and changed files of a job so far."""
+    found = await dispatcher.job(job, caller)
+    entries = await dispatcher.files(found.id, caller)
+    return FileList(state=found.results.state, entries=entries)
+
+
+@post(
+    "/v1/jobs/{job:str}/files:read",
+    status_code=200,
+    opt=needs(Need.READ, body=ReadRequest, answers={FRAMES: FileHead}),
+)
+async def read_files(
+    request: TheRequest,
+    job: JobName,
+    dispatcher: TheDispatcher,
+    caller: TheCaller,
+    life: TheLife,
+) -> Response[bytes]:
+    """Read listed files, each from an offset on, as frames.
+
+    A file is several frames; the last one has ``eof``. One that cannot be read (any more) has ``error``,
+    and the next one follows.
+    """
+    wanted = await read_struct(request, ReadRequest, life.bounds)
+    for entry in wanted.entries:
+        entry.raw_path()
+    found = await dispatcher.job(job, caller)
+    return Flow(_read(dispatcher, found.id, wanted, caller), life, media_type=FRAMES)
+
+
+@post("/v1/jobs/{job:str}/pulled", status_code=204, opt=needs(Need.CHANGE))
+async def pulled(job: JobName, dispatcher: TheDispatcher, caller: TheCaller) -> None:
+    """Say that everything listed has come home."""
+    await dispatcher.mark_pulled(job, caller)
+
+
+@post("/v1/prune", status_code=200, opt=needs(Need.CHANGE, body=PruneRequest))
+async def prune(
+    request: TheRequest, dispatcher: TheDispatcher, caller: TheCaller, life: TheLife
+) -> PruneAnswer:
+    """Remove what is expired, and what is asked for, now."""
+    wanted = await read_struct(request, PruneRequest, life.bounds)
+    freed = await dispatcher.prune(caller, results=wanted.results, ended_before=wanted.ended_before)
+    return PruneAnswer(freed_bytes=freed)
+
+
+@get("/v1/footprint", opt=needs(Need.READ))
+async def footprint(dispatcher: TheDispatcher, caller: TheCaller) -> Footprint:
+    """What is kept on disk for the caller."""
+    return await dispatcher.footprint(caller)
+
+
+async def _read(
+    dispatcher: Dispatcher, job: JobName, wanted: ReadRequest, caller: Caller
+) -> AsyncGenerator[bytes, None]:
+    for entry in wanted.entries:
+        async for part in _read_one(dispatcher, job, entry, caller):
+            yield part
+
+
+async def _read_one(
+    dispatcher: Dispatcher, job: JobName, entry: FileWanted, caller: Caller
+) -> AsyncGenerator[bytes, None]:
+    """The frames of one file. Each piece waits for the next, which tells whether it was the last."""
+    head = partial(FileHead, path=entry.path, path_b64=entry.path_b64, area=entry.area)
+    offset = entry.offset
+    held: bytes | None = None
+    pieces = dispatcher.read_file(job, entry.raw_path(), entry.area, caller, offset=offset)
+    try:
+        async for piece in pieces:
+            if held is not None:
+                for part in frame_parts(head(offset=offset, eof=False), held):
+                    yield part
+                offset += len(held)
+            held = piece
+        for part in frame_parts(head(offset=offset, eof=True), held or b""):
+            yield part
+    except (ShorepowerError, OSError) as error:
+        yield frame_head(head(offset=offset, eof=False, error=_words(error)), 0)
+    finally:
+        if isinstance(pieces, AsyncGenerator):
+            with anyio.CancelScope(shield=True):
+                await pieces.aclose()
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, ShorepowerError):
+        return str(error)
+    return (error.strerror if isinstance(error, OSError) else None) or "cannot be read"
+
+
+ROUTES = [list_files, read_files, pulled, prune, footprint]
