@@ -1,8 +1,8 @@
 """Threads that start programs, and nothing else.
 
 `subprocess` uses vfork as long as neither a function, a user nor a group is given: starting costs the
-same however large the server is. Niceness is a property of each thread on Linux and is inherited by
-what the thread forks, so a nicer program comes from a nicer thread. Source: setpriority(2), NOTES.
+same however large the server is. A nicer program is made nicer by its group, at once after its start:
+a thread of lower priority that started it would hold the interpreter's lock while it waits for a cpu.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .processes import process_of
 
 __all__ = ["Spawners"]
 
-_THREADS_EACH = 2
+_THREADS = 2
 _NICEST = 19
 
 
@@ -61,16 +61,16 @@ class _Ask:
 
 
 class Spawners:
-    """A few threads for each niceness asked for, begun when first needed."""
+    """A few threads, begun when first needed."""
 
     def __init__(self) -> None:
-        self._queues: dict[int, queue.SimpleQueue[_Ask | None]] = {}
+        self._asks: queue.SimpleQueue[_Ask | None] | None = None
         self._lock = threading.Lock()
 
     async def start(self, what: Spawn | SpawnLater) -> Spawned:
         """Start a program. Raises OSError, ValueError (a NUL byte in what is passed)."""
         ask = _Ask(what)
-        self._queue(what.nice).put(ask)
+        self._queue().put(ask)
         with CancelScope(shield=True):  # milliseconds; the descriptors must stay open until it is done
             await asyncio.wait((ask.answer,))
         return ask.answer.result()
@@ -78,27 +78,22 @@ class Spawners:
     def close(self) -> None:
         """End the threads; what was started goes on."""
         with self._lock:
-            queues, self._queues = self._queues, {}
-        for asks in queues.values():
-            for _ in range(_THREADS_EACH):
-                asks.put(None)
+            asks, self._asks = self._asks, None
+        for _ in range(_THREADS if asks else 0):
+            asks.put(None)  # type: ignore[union-attr]
 
-    def _queue(self, nice: int) -> queue.SimpleQueue[_Ask | None]:
+    def _queue(self) -> queue.SimpleQueue[_Ask | None]:
         with self._lock:
-            if nice not in self._queues:
-                asks: queue.SimpleQueue[_Ask | None] = queue.SimpleQueue()
-                self._queues[nice] = asks
-                for number in range(_THREADS_EACH):
-                    name = f"spawn at niceness +{nice}, {number + 1}"
-                    threading.Thread(target=_serve, args=(asks, nice), name=name, daemon=True).start()
-            return self._queues[nice]
+            if self._asks is None:
+                self._asks = queue.SimpleQueue()
+                for number in range(_THREADS):
+                    name = f"spawn {number + 1}"
+                    threading.Thread(target=_serve, args=(self._asks,), name=name, daemon=True).start()
+            return self._asks
 
 
-def _serve(asks: queue.SimpleQueue[_Ask | None], nice: int) -> None:
+def _serve(asks: queue.SimpleQueue[_Ask | None]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # inherited by what is started
-    if nice:
-        now = os.getpriority(os.PRIO_PROCESS, 0)
-        os.setpriority(os.PRIO_PROCESS, 0, min(now + nice, _NICEST))
     while (ask := asks.get()) is not None:
         ask.settle()
 
@@ -116,6 +111,9 @@ def _start(what: Spawn) -> Spawned:
         start_new_session=True,
     )
     process.returncode = 0  # `subprocess` would else wait for it behind our back: see OwnHost.reap
+    if what.nice:
+        nicer = min(os.getpriority(os.PRIO_PROCESS, 0) + what.nice, _NICEST)
+        os.setpriority(os.PRIO_PGRP, process.pid, nicer)  # its group is itself, and what it forked by now
     pidfd = os.pidfd_open(process.pid)
     found = process_of(process.pid)
     assert found is not None  # nobody but us can reap it, and we have not yet
