@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from shorepower.model.errors import NotFound
+from shorepower.model.errors import InvalidRequest, NotFound
 from shorepower.model.lifecycle import Operation, State
 from shorepower.store.sqlite import open_store
 from support.dispatching import ALICE, BOB, READER, Bench, a_spec
@@ -144,3 +144,9 @@ async def test_an_operation_is_in_the_journal(bench, cluster):
         await dispatcher.control(job.id, Operation.STOP, ALICE)
         events, _ = await dispatcher.events(ALICE, after=0, job=job.id)
     assert ("job.control", "stop") in [(event.type, event.body.get("wanted")) for event in events]
+
+
+@pytest.mark.parametrize("after", [-1, 10**18, 10**40])
+async def test_a_number_of_no_event_is_told(bench, after):
+    with pytest.raises(InvalidRequest, match="no number of an event"):
+        await bench.dispatcher().events(ALICE, after=after)

@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
-from support.dispatching import ALICE, BOB, READER, a_spec
 
 from shorepower.model.errors import InvalidRequest, NotAllowed, NotFound
 from shorepower.model.lifecycle import State
 from shorepower.model.results import ResultsState
 from shorepower.model.tree import TreeEntry, digest_of, encode_tree
+from support.dispatching import ALICE, BOB, READER, a_spec
 
 pytestmark = pytest.mark.anyio
 DAY_S = 86_400.0

@@ -2,12 +2,12 @@
 
 import anyio
 import pytest
-from support.dispatching import ALICE, BOB, READER, a_spec, eventually
 
 from shorepower.model.errors import NotAllowed, NotFound, StorageFault
 from shorepower.model.lifecycle import State
 from shorepower.model.results import ResultsState
 from shorepower.model.tree import TreeEntry, digest_of, encode_tree
+from support.dispatching import ALICE, BOB, READER, a_spec, eventually
 
 pytestmark = pytest.mark.anyio
 

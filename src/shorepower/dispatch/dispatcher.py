@@ -266,6 +266,8 @@ class Dispatcher:
         if job is not None:
             job_id = (await self._store.read(lambda view: find(view, job, caller))).id
         since = await self._store.read(lambda view: view.last_event()) if after is None else after
+        if not 0 <= since < 10**_DIGITS:
+            raise InvalidRequest([Fault("after", f"{since} is no number of an event")])
         read = partial(_events, after=since, owner=caller.user, job=job_id)
         with self._news.listen(job_id or f"owner:{caller.user}") as news:
             found = await self._store.read(read)
@@ -389,10 +391,14 @@ def _events(view: Snapshot, *, after: int, owner: str, job: str | None) -> list[
     return view.events(after, owner=owner, job=job)
 
 
+_DIGITS = 18
+"""No number that was ever handed out is longer; a longer one may not fit the store."""
+
+
 def _query(wanted: JobFilter, caller: Caller, now: datetime) -> JobQuery:
     before = None
     if wanted.cursor is not None:
-        if not wanted.cursor.isdecimal():
+        if not wanted.cursor.isdecimal() or len(wanted.cursor) > _DIGITS:
             raise InvalidRequest([Fault("cursor", "that is no cursor of ours")])
         before = int(wanted.cursor)
     if not 1 <= wanted.limit <= 1000:

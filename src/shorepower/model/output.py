@@ -10,6 +10,9 @@ from msgspec import Struct
 __all__ = ["Cursor", "OutputPiece", "Stream"]
 
 
+_MOST = 1 << 63
+
+
 class Stream(StrEnum):
     """The two streams of a task."""
 
@@ -43,7 +46,7 @@ class Cursor(Struct, frozen=True, kw_only=True):
             numbers = [int(part) for part in (task, attempt, restart, stdout, stderr)]
         except ValueError:
             raise ValueError("that is no output cursor of ours") from None
-        if version != "1" or min(numbers) < 0:
+        if version != "1" or not 0 <= min(numbers) <= max(numbers) < _MOST:
             raise ValueError("that is no output cursor of ours")
         task_, attempt_, restart_, out, err = numbers
         return cls(
