@@ -56,13 +56,14 @@ async def killed_after(path: Path, how: str, lines: int) -> list[str]:
     """The ids that a writing process told of before it was killed, those still in the pipe included."""
     command = [sys.executable, "-c", CHILD, str(path), how]
     environment = os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent / 'src'}"}
-    told = b""
+    told, killed = b"", False
     async with await anyio.open_process(command, env=environment, stderr=None) as child:
         assert child.stdout is not None
         async for piece in child.stdout:
             told += piece
-            if told.count(b"\n") >= lines:
+            if not killed and told.count(b"\n") >= lines:
                 child.send_signal(signal.SIGKILL)
+                killed = True
         assert await child.wait() == -signal.SIGKILL
     return told.decode().rpartition("\n")[0].split()
 

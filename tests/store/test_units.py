@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -19,30 +19,9 @@ from shorepower.model.lifecycle import State
 from shorepower.store.contract import JobQuery, Snapshot, Store, Transaction
 from shorepower.store.memory import open_memory_store
 from shorepower.store.sqlite import SqliteStore, Tuning, open_store
-from support.store_records import insert, job, submit
+from support.store_records import WAIT_S, insert, job, submit, writer_held
 
 pytestmark = pytest.mark.anyio
-
-WAIT_S = 20.0
-
-
-@asynccontextmanager
-async def writer_held(store: Store) -> AsyncIterator[Callable[[], None]]:
-    """The writer is in the middle of a unit until the given function is called."""
-    entered, release = anyio.Event(), threading.Event()
-    loop = asyncio.get_running_loop()
-
-    def hold(tx: Transaction) -> None:
-        loop.call_soon_threadsafe(entered.set)
-        assert release.wait(WAIT_S)
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(store.write, hold)
-        await entered.wait()
-        try:
-            yield release.set
-        finally:
-            release.set()
 
 
 async def count(store: Store) -> int:
@@ -148,6 +127,26 @@ async def test_readers_do_not_wait_for_the_writer(tmp_path: Path) -> None:
     async with writer_held(store):
         with anyio.fail_after(WAIT_S):
             assert await count(store) == 1
+    await store.aclose()
+
+
+async def test_a_busy_event_loop_does_not_starve_the_threads(tmp_path: Path) -> None:
+    store = await open_store(tmp_path / "store.db")
+
+    async def burn() -> None:
+        while True:
+            until = time.perf_counter() + 0.002
+            while time.perf_counter() < until:
+                pass
+            await asyncio.sleep(0)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(burn)
+        with anyio.fail_after(WAIT_S / 2):
+            for _ in range(10):
+                await store.write(submit)
+                await store.read(lambda view: view.jobs(JobQuery()))
+        group.cancel_scope.cancel()
     await store.aclose()
 
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import anyio
+
 from shorepower.model.job import Job, JobSpec, Submission, job_id_from, submission_id
 from shorepower.model.lifecycle import Attempt, State
-from shorepower.store.contract import Transaction
+from shorepower.store.contract import Store, Transaction
 
 NOW = datetime(2026, 11, 20, 9, 30, 0, 123456, tzinfo=UTC)
+
+WAIT_S = 20.0
+"""The longest that any test waits for another thread."""
 
 _random = random.Random(7)
 
@@ -61,3 +70,22 @@ def submission(of: Job, serial: int = 1, **given: Any) -> Submission:
             | given
         )
     )
+
+
+@asynccontextmanager
+async def writer_held(store: Store) -> AsyncIterator[Callable[[], None]]:
+    """The writer is in the middle of a unit until the given function is called."""
+    entered, release = anyio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def hold(tx: Transaction) -> None:
+        loop.call_soon_threadsafe(entered.set)
+        assert release.wait(WAIT_S)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(store.write, hold)
+        await entered.wait()
+        try:
+            yield release.set
+        finally:
+            release.set()
