@@ -10,9 +10,10 @@ from shorepower.client.environment import env_file_pairs, gather, passed_here
 from shorepower.model.errors import InvalidRequest
 
 PASSED = [
-    "PATH", "HOME", "USER", "SHELL", "TERM", "TMPDIR", "LANG", "LC_ALL", "LC_TIME", "TZ", "VIRTUAL_ENV",
-    "CONDA_PREFIX", "PYTHONPATH", "R_LIBS_USER", "JULIA_DEPOT_PATH", "JAVA_HOME", "LD_LIBRARY_PATH", "MODULEPATH",
-    "LOADEDMODULES", "CUDA_VISIBLE_DEVICES", "http_proxy", "HTTPS_PROXY", "no_proxy", "SSL_CERT_FILE",
+    "PATH", "HOME", "USER", "SHELL", "TERM", "TMPDIR", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV",
+    "LC_TIME", "PYTHONPATH", "CONDA_PREFIX", "R_LIBS_USER", "JULIA_DEPOT_PATH", "JAVA_HOME",
+    "LD_LIBRARY_PATH", "MODULEPATH", "LOADEDMODULES", "CUDA_VISIBLE_DEVICES", "http_proxy",
+    "HTTPS_PROXY", "no_proxy", "SSL_CERT_FILE",
 ]  # fmt: skip
 KEPT_BACK = [
     "AWS_SECRET_ACCESS_KEY",

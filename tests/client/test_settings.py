@@ -81,7 +81,7 @@ def test_an_unknown_key_names_the_file_and_the_known_ones(home: Path) -> None:
 def test_broken_toml_names_the_file(home: Path) -> None:
     write(home, "[run\n")
 
-    with pytest.raises(InvalidRequest, match="config.toml is not valid TOML"):
+    with pytest.raises(InvalidRequest, match=r"config\.toml is not valid TOML"):
         load_settings({"HOME": str(home)})
 
 

@@ -107,4 +107,9 @@ def test_the_suffix_of_a_path(path: str, suffix: str) -> None:
 
 
 def test_where_uv_may_be() -> None:
-    assert uv_places({"HOME": "/h", "UV": "/x/uv"}) == ("/x/uv", "uv", "/h/.local/bin/uv", "/h/.cargo/bin/uv")
+    assert uv_places({"HOME": "/h", "UV": "/x/uv"}) == (
+        "/x/uv",
+        "uv",
+        "/h/.local/bin/uv",
+        "/h/.cargo/bin/uv",
+    )

@@ -22,13 +22,21 @@ Answer = Callable[[socket.socket, Seen], bool | None]
 
 
 def reply(
-    body: object = None, status: int = 200, *, version: str | None = "0.1.0", raw: bytes | None = None, **headers: str
+    body: object = None,
+    status: int = 200,
+    *,
+    version: str | None = "0.1.0",
+    raw: bytes | None = None,
+    **headers: str,
 ) -> Answer:
     """An ordinary answer."""
 
     def answer(sock: socket.socket, seen: Seen) -> None:
         data = raw if raw is not None else msgspec.json.encode(body)
-        told = {"Content-Length": str(len(data)), **{key.replace("_", "-"): value for key, value in headers.items()}}
+        told = {
+            "Content-Length": str(len(data)),
+            **{key.replace("_", "-"): value for key, value in headers.items()},
+        }
         if version is not None:
             told["Shorepower-Version"] = version
         head = "".join(f"{key}: {value}\r\n" for key, value in told.items())
@@ -42,7 +50,8 @@ def torn(data: bytes, *, promise: int) -> Answer:
 
     def answer(sock: socket.socket, seen: Seen) -> bool:
         sock.sendall(
-            f"HTTP/1.1 200 X\r\nContent-Length: {promise}\r\nShorepower-Version: 0.1.0\r\n\r\n".encode() + data
+            f"HTTP/1.1 200 X\r\nContent-Length: {promise}\r\nShorepower-Version: 0.1.0\r\n\r\n".encode()
+            + data
         )
         return False
 

@@ -101,6 +101,7 @@ class Attached:
         if not ended:
             return None
         self.job = self.client.wait(self.job.id, results=False)
+        self._say_running(self.job)
         return self.job
 
     # the threads

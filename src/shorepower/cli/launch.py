@@ -74,7 +74,7 @@ def prepared_for(client: Client, words: Sequence[str], options: Options) -> Prep
             chosen,
             ask_secret=ask_secret if asks() else None,
             ask_ignored=_ask_ignored if asks() else None,
-            read_stdin=lambda: sys.stdin.buffer.read(),
+            own_stdin=sys.stdin.buffer,
         )
 
     try:

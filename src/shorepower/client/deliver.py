@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from msgspec.structs import replace
 
 from ..model.errors import InvalidRequest
 from ..model.job import Job, JobSpec
+from ..model.tree import CHUNK_BYTES, digest_of
 from ..wire.http.frames import encode_frame
 from .client import new_key
 from .options import read_options
@@ -41,9 +41,6 @@ def deliver(
     progress: Callable[[SendProgress], None] | None = None,
 ) -> Sent | None:
     """Send the project; None when there is none to send. What the server has is not sent again."""
-    if prepared.stdin is not None:
-        body = encode_frame({"digest": _digest(prepared.stdin)}, prepared.stdin)
-        client.put_blobs(body)
     if prepared.view is None:
         return None
 
@@ -68,19 +65,28 @@ def submit(client: Client, prepared: Prepared, sent: Sent | None, key: str) -> J
 
     What was cleared away on the server between asking and submitting is sent once more.
     """
+    stdin = _deliver_stdin(client, prepared)
     try:
-        return client.submit_spec(_complete(prepared, sent), key=key, secrets=prepared.secrets)
+        return client.submit_spec(_complete(prepared, sent, stdin), key=key, secrets=prepared.secrets)
     except InvalidRequest as wrong:
         if sent is None or all(fault.field != "tree" for fault in wrong.faults):
             raise
     again = deliver(client, prepared, thorough=True)
-    return client.submit_spec(_complete(prepared, again), key=key, secrets=prepared.secrets)
+    stdin = _deliver_stdin(client, prepared)
+    return client.submit_spec(_complete(prepared, again, stdin), key=key, secrets=prepared.secrets)
 
 
-def _complete(prepared: Prepared, sent: Sent | None) -> JobSpec:
-    stdin = None if prepared.stdin is None else _digest(prepared.stdin)
+def _deliver_stdin(client: Client, prepared: Prepared) -> tuple[str, ...]:
+    """Send standard input in chunks; their digests."""
+    digests: list[str] = []
+    if prepared.stdin is not None:
+        prepared.stdin.seek(0)
+        while data := prepared.stdin.read(CHUNK_BYTES):
+            digests.append(digest_of(data))
+            if client.missing_blobs(digests[-1:]):
+                client.put_blobs(encode_frame({"digest": digests[-1]}, data))
+    return tuple(digests)
+
+
+def _complete(prepared: Prepared, sent: Sent | None, stdin: tuple[str, ...]) -> JobSpec:
     return replace(prepared.spec, tree=sent.tree if sent else None, stdin=stdin)
-
-
-def _digest(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()

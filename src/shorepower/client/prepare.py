@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..model.check import unknown
 from ..model.errors import Fault, InvalidRequest
@@ -30,7 +31,7 @@ __all__ = ["Prepared", "prepare"]
 
 T = TypeVar("T")
 
-STDIN_LIMIT_BYTES = 16 << 20
+STDIN_LIMIT_BYTES = 2 << 30
 
 
 class Prepared(Struct, frozen=True, kw_only=True):
@@ -45,7 +46,8 @@ class Prepared(Struct, frozen=True, kw_only=True):
     """None in place: nothing is sent."""
     chosen: Chosen | None = None
     """None for a command."""
-    stdin: bytes | None = None
+    stdin: BinaryIO | None = None
+    """Open at its beginning."""
     here: bool = True
     """The cluster sees this file system."""
     notes: tuple[str, ...] = ()
@@ -59,14 +61,14 @@ def prepare(
     *,
     ask_secret: Callable[[str], str] | None = None,
     ask_ignored: Callable[[FoundProject], bool] | None = None,
-    read_stdin: Callable[[], bytes] | None = None,
+    own_stdin: BinaryIO | None = None,
 ) -> Prepared:
     """Find out what runs, with what, from where.
 
     ``ask_ignored`` is asked once for a project whose files go elsewhere, if nothing says whether what
     git ignores goes along. Raises InvalidRequest with the faults, ProjectTooLarge, Unreachable.
     """
-    return _Preparation(client, list(words), options).run(ask_secret, ask_ignored, read_stdin)
+    return _Preparation(client, list(words), options).run(ask_secret, ask_ignored, own_stdin)
 
 
 class _Preparation:
@@ -82,21 +84,25 @@ class _Preparation:
         self,
         ask_secret: Callable[[str], str] | None,
         ask_ignored: Callable[[FoundProject], bool] | None,
-        read_stdin: Callable[[], bytes] | None,
+        own_stdin: BinaryIO | None,
     ) -> Prepared:
         options = self.options
         self.script = find_script(self.words, options, self.cwd)
+        self.directives = self._read_script()
         self.found = find_project(
-            self.cwd, script=self.script, named=options.project, workdir=options.workdir
+            self.cwd,
+            script=self.script,
+            named=options.project,
+            workdir=options.workdir or self.directives.workdir,
         )
         self.settings = load_settings(self.client.environ, project=self.found.root)
         self.cluster = options.on or self.settings.run.on or "local"
         self.here = self._sees_our_files(self._cluster_info())
-        self.directives = self._read_script()
+        self._check_place()
         self.environment = self._gather(ask_secret)
         argv = self._argv()
         resources = self._resources()
-        stdin = self._stdin(read_stdin)
+        stdin = self._stdin(own_stdin)
         if self.faults:
             raise InvalidRequest(self.faults)
         view = None if options.in_place else self._look_over(ask_ignored)
@@ -153,17 +159,20 @@ class _Preparation:
     def _read_script(self) -> Directives:
         if self.script is None:
             return Directives()
-        path = self.found.script
-        if path.startswith("/") and not self.here:
-            raise InvalidRequest(
-                [Fault("SCRIPT", f"{path} is outside the project {self.found.root}, which alone is sent")]
-            )
-        self.known, head = read_script(self.script, path)
+        self.known, head = read_script(self.script, self.words[0])
         said = read_directives(head)
         self.faults += said.faults
         if said.unmapped:
             self.notes.append(f"#SBATCH lines not used here: {', '.join(said.unmapped)}")
         return said
+
+    def _check_place(self) -> None:
+        """A script outside the project runs only where it is seen."""
+        path = self.found.script
+        if path.startswith("/") and not self.here:
+            raise InvalidRequest(
+                [Fault("SCRIPT", f"{path} is outside the project {self.found.root}, which alone is sent")]
+            )
 
     def _gather(self, ask_secret: Callable[[str], str] | None) -> Environment:
         try:
@@ -187,7 +196,7 @@ class _Preparation:
             if self.here and not _is_there(self.words[0], env, self.cwd):
                 self.faults.append(no_such_program(self.words[0], self.cwd))
             return tuple(self.words)
-        root = self.found.root
+        root, known = self.found.root, replace(self.known, path=self.found.script)
         venv = root / ".venv"
         session = Session(
             env=env,
@@ -197,9 +206,9 @@ class _Preparation:
         )
         try:
             if self.here:
-                self.chosen = choose(self.known, session, self.settings.places.cache_dir)
+                self.chosen = choose(known, session, self.settings.places.cache_dir)
             else:
-                self.chosen = choose_elsewhere(self.known, session)
+                self.chosen = choose_elsewhere(known, session)
         except InvalidRequest as wrong:
             self.faults += wrong.faults
             return tuple(self.words)
@@ -228,26 +237,23 @@ class _Preparation:
             self.faults.append(Fault(f"run.{key}", f"[run] {key}: {error}"))
             return None
 
-    def _stdin(self, read_stdin: Callable[[], bytes] | None) -> bytes | None:
+    def _stdin(self, own_stdin: BinaryIO | None) -> BinaryIO | None:
+        """What is named, open; the caller's own stdin is read to its end first, as it may be a pipe."""
         named = self.options.stdin
         if named is None:
             return None
         try:
             if named == "-":
-                data = read_stdin() if read_stdin else b""
-            else:
-                with (self.cwd / named).open("rb") as file:
-                    data = file.read(STDIN_LIMIT_BYTES + 1)
+                return _kept(own_stdin)
+            file = (self.cwd / named).open("rb")
         except OSError as error:
             self.faults.append(Fault("--stdin", f"--stdin {named} cannot be read: {error.strerror}"))
             return None
-        if len(data) > STDIN_LIMIT_BYTES:
+        if os.fstat(file.fileno()).st_size > STDIN_LIMIT_BYTES:
             self.faults.append(
-                Fault(
-                    "--stdin", f"--stdin {named} is over 16 MiB; put it into the project and read it there"
-                )
+                Fault("--stdin", f"--stdin {named} is over 2 GiB; name it with --data and read it there")
             )
-        return data
+        return file
 
     def _look_over(self, ask_ignored: Callable[[FoundProject], bool] | None) -> ProjectView:
         settings = self.settings
@@ -294,7 +300,7 @@ class _Preparation:
             queue=options.queue or self.directives.queue or self.settings.run.queue,
             script=typed if self.script is not None else "",
             resources=resources,
-            env=self.environment.env,
+            env=self._slurm_facts() | self.environment.env,
             secrets=tuple(sorted(self.environment.secrets)),
             project=str(root),
             workdir=str(root / self.found.workdir) if options.in_place else self.found.workdir,
@@ -308,6 +314,17 @@ class _Preparation:
             umask=_umask(),
             within_s=options.within_s,
         )
+
+    def _slurm_facts(self) -> dict[str, str]:
+        """What a script with ``#SBATCH`` lines may read everywhere, as far as it is known here."""
+        if not self.directives.present:
+            return {}
+        cpus = self.options.cpus or self.directives.cpus
+        told = {
+            "SLURM_JOB_NAME": self.options.name or self.directives.name or self.words[0].rpartition("/")[2],
+            "SLURM_SUBMIT_DIR": str(self.cwd),
+        }
+        return told | ({"SLURM_CPUS_PER_TASK": str(max(1, int(cpus)))} if cpus else {})
 
     def _look_there(self, spec: JobSpec) -> None:
         """Ask the other side about every path that the job will need; a definite no is a refusal."""
@@ -358,6 +375,18 @@ def _beside(settings: Settings, root: Path) -> frozenset[str]:
     from .ledger import Ledger
 
     return Ledger(settings.places.client_dir).beside(root)
+
+
+def _kept(stream: BinaryIO | None) -> BinaryIO:
+    """All of a stream, in a file that has no name."""
+    import shutil
+    import tempfile
+
+    kept = tempfile.TemporaryFile()  # noqa: SIM115 - whoever delivers it closes it
+    if stream is not None:
+        shutil.copyfileobj(stream, kept)
+        kept.seek(0)
+    return kept  # type: ignore[return-value]
 
 
 def _umask() -> int:
