@@ -34,10 +34,10 @@ def ask(question: str) -> Answer:
     except OSError:
         return Answer.LEAVE
     try:
-        os.write(terminal, f"\r\x1b[2K{PREFIX}{clean(question)} ".encode())
         kept = termios.tcgetattr(terminal)
         try:
-            tty.setcbreak(terminal)
+            tty.setcbreak(terminal, termios.TCSADRAIN)  # a key that was pressed already counts
+            os.write(terminal, f"\r\x1b[2K{PREFIX}{clean(question)} ".encode())
             while True:
                 key = os.read(terminal, 1)
                 if not key:
