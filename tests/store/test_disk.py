@@ -23,8 +23,6 @@ from support.store_records import job as new_job
 
 pytestmark = pytest.mark.anyio
 
-TESTS = Path(__file__).parent.parent
-
 
 def run(tx: object, statement: str) -> list[tuple[object, ...]]:
     """A statement that no contract offers."""
@@ -96,7 +94,7 @@ anyio.run(main)
 async def test_a_write_that_fails_at_the_commit_is_got_over(tmp_path: Path, how: str) -> None:
     """The kernel refuses to let the log grow (RLIMIT_FSIZE), so the commit itself fails."""
     command = [sys.executable, "-c", FULL_AT_COMMIT, str(tmp_path / "store.db"), how]
-    environment = os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent / 'src'}"}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     told = await anyio.run_process(command, env=environment, check=False)
     assert told.returncode == 0, told.stderr.decode()
     lines = told.stdout.decode().splitlines()

@@ -19,8 +19,6 @@ from support.store_records import insert, submit
 
 pytestmark = pytest.mark.anyio
 
-TESTS = Path(__file__).parent.parent
-
 CHILD = """
 import sys, anyio
 from support.store_records import submit
@@ -55,7 +53,7 @@ def whole(view: Snapshot) -> set[str]:
 async def killed_after(path: Path, how: str, lines: int) -> list[str]:
     """The ids that a writing process told of before it was killed, those still in the pipe included."""
     command = [sys.executable, "-c", CHILD, str(path), how]
-    environment = os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent / 'src'}"}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     told, killed = b"", False
     async with await anyio.open_process(command, env=environment, stderr=None) as child:
         assert child.stdout is not None
