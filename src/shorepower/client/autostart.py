@@ -34,7 +34,7 @@ _KEPT = re.compile(
     r"|(?i:https?_proxy|all_proxy|no_proxy)|KUBECONFIG|SLURM_CONF|KRB5CCNAME|DBUS_SESSION_BUS_ADDRESS"
     r"|LD_LIBRARY_PATH"
 )
-_NOT_KEPT = ("SHORE_SERVER",)
+_NOT_KEPT = ("SHORE_SERVER", "SHORE_TOKEN", "SHORE_DEBUG")
 
 _started: list[subprocess.Popen[bytes]] = []
 """Kept so that a long-lived caller reaps them."""

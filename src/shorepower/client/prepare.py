@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from ..model.check import unknown
 from ..model.errors import Fault, InvalidRequest
 from ..model.job import JobSpec, Origin
-from ..model.resources import Resources, parse_duration, parse_gpus, parse_memory
+from ..model.resources import Resources
 from ..model.runtime import Session
+from .asked import asked_for
 from .environment import Environment, gather
 from .interpreters import Chosen, choose, choose_elsewhere, find_program, read_script
 from .options import Options, parse_size
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from .client import Client
 
 __all__ = ["Prepared", "prepare"]
-
-T = TypeVar("T")
 
 STDIN_LIMIT_BYTES = 2 << 30
 
@@ -101,7 +100,8 @@ class _Preparation:
         self._check_place()
         self.environment = self._gather(ask_secret)
         argv = self._argv()
-        resources = self._resources()
+        resources, faults = asked_for(options, self.directives, self.settings)
+        self.faults += faults
         stdin = self._stdin(own_stdin)
         if self.faults:
             raise InvalidRequest(self.faults)
@@ -213,29 +213,6 @@ class _Preparation:
             self.faults += wrong.faults
             return tuple(self.words)
         return self.chosen.way.argv(self.chosen.program, self.words[1:])
-
-    def _resources(self) -> Resources:
-        """Flags, then ``#SBATCH`` lines, then ``[run]``."""
-        given, said, run = self.options, self.directives, self.settings.run
-        memory = given.memory_mib or said.memory_mib or self._setting("mem", run.mem, parse_memory)
-        seconds = given.wall_time_s or said.wall_time_s or self._setting("time", run.time, parse_duration)
-        gpus = given.gpus or said.gpus or self._setting("gpus", run.gpus, parse_gpus) or (None, None)
-        return Resources(
-            cpu_count=given.cpus or said.cpus or run.cpus,
-            memory_mib=memory,
-            wall_time_s=seconds,
-            gpu_count=gpus[0],
-            gpu_type=gpus[1],
-        )
-
-    def _setting(self, key: str, value: str | int | None, read: Callable[[str], T]) -> T | None:
-        if value is None:
-            return None
-        try:
-            return read(str(value))
-        except ValueError as error:
-            self.faults.append(Fault(f"run.{key}", f"[run] {key}: {error}"))
-            return None
 
     def _stdin(self, own_stdin: BinaryIO | None) -> BinaryIO | None:
         """What is named, open; the caller's own stdin is read to its end first, as it may be a pipe."""

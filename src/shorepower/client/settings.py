@@ -120,6 +120,7 @@ _ENVIRONMENT = {
     "SHORE_MAX_SEND": "max_send",
     "SHORE_ON_INTERRUPT": "on_interrupt",
     "SHORE_PASS_ENV": "pass_env",
+    "SHORE_SEND_IGNORED": "send_ignored",
 }
 """Environment variable → key of ``[run]``."""
 
@@ -237,19 +238,27 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
+def _spelled(key: str, variable: str, text: str) -> Any:
+    """A variable's text as a file would hold it."""
+    if key == "pass_env":
+        return text.replace(",", " ").split()
+    if key == "send_ignored":
+        return text.lower() in ("1", "true", "yes", "on")
+    if key == "cpus":
+        try:
+            return float(text)
+        except ValueError:
+            raise InvalidRequest(
+                [Fault(variable, f"{variable}={text!r} is not a number of cpus")]
+            ) from None
+    return text
+
+
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for variable, key in _ENVIRONMENT.items():
         given = environ.get(variable)
         if not given:
             continue
-        if key == "cpus":
-            try:
-                found[key] = float(given)
-            except ValueError:
-                raise InvalidRequest(
-                    [Fault(variable, f"{variable}={given!r} is not a number of cpus")]
-                ) from None
-        else:
-            found[key] = given.replace(",", " ").split() if key == "pass_env" else given
+        found[key] = _spelled(key, variable, given)
     return found
