@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from command_pages import command_page
+from config_pages import config_page
 from http_pages import http_page
 from sphinx.application import Sphinx
 
 from shorepower.cli.main import shore
+from shorepower.config.schema import ENVIRONMENT, PROJECT_KEYS, Document
 from shorepower.server.openapi import document
 
 
@@ -14,7 +16,11 @@ def write(app: Sphinx) -> None:
     """Write each page; one that has not changed keeps its time, so that Sphinx does not read it again."""
     folder = Path(app.srcdir) / "reference" / "generated"
     folder.mkdir(parents=True, exist_ok=True)
-    pages = {"commands.md": command_page(shore, "shore"), "http.md": http_page(document())}
+    pages = {
+        "commands.md": command_page(shore, "shore"),
+        "configuration.md": config_page(Document, ENVIRONMENT, PROJECT_KEYS),
+        "http.md": http_page(document()),
+    }
     for name, text in pages.items():
         page = folder / name
         if not page.exists() or page.read_text() != text:

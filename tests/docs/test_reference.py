@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import click
+import msgspec
 import pytest
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -23,6 +24,7 @@ def load(name: str) -> ModuleType:
 
 
 commands = load("command_pages")
+config = load("config_pages")
 http = load("http_pages")
 
 
@@ -160,3 +162,41 @@ def test_statuses_are_in_order() -> None:
     page = http.http_page(DOCUMENT)
 
     assert page.index("| 200 |") < page.index("| 404 |")
+
+
+class Table(msgspec.Struct):
+    """``[run]``: what options default to."""
+
+    cpus: float | None = None
+    """At most so many."""
+    wait: bool = True
+
+
+class File(msgspec.Struct):
+    """A whole file."""
+
+    run: Table = msgspec.field(default_factory=Table)
+    places: dict[str, Table] = {}
+    include: tuple[str, ...] = ()
+    """Globs of what is sent
+    although git ignores it"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "## [run]",
+        "What options default to.",
+        "`cpus` (number)",
+        ": At most so many. Environment: `SHORE_CPUS`.",
+        "`wait` (true or false)",
+        ": Default: `true`.",
+        "## [places.NAME]",
+        "`include` (list of text)",
+        ": Globs of what is sent although git ignores it. Not in a project's `shore.toml`.",
+    ],
+)
+def test_the_configuration_page_says(line: str) -> None:
+    page = config.config_page(File, {"SHORE_CPUS": "run.cpus"}, ("run",))
+
+    assert line in page.splitlines()
