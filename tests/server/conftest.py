@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+import structlog
 from msgspec.structs import replace
 
 from shorepower.dispatch.dispatcher import TokenInfo
@@ -133,3 +135,14 @@ def make_front(tmp_path: Path) -> Callable[..., Front]:
 async def front(make_front: Callable[..., Front]) -> AsyncIterator[Front]:
     async with make_front().running() as running:
         yield running
+
+
+@pytest.fixture
+def logging_restored() -> Iterator[None]:
+    """A server sends all logging to its file: put things back as they were."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anyio
@@ -326,14 +326,11 @@ def lines(path: Path) -> list[dict]:
 
 
 @pytest.fixture
-def log_file(tmp_path: Path):
-    root, handlers, level = logging.getLogger(), logging.getLogger().handlers[:], logging.getLogger().level
+def log_file(tmp_path: Path, logging_restored: None) -> Iterator[Path]:
     file = LogFile(tmp_path / "server.log")
     set_up(file)
     yield tmp_path / "server.log"
     file.close()
-    structlog.reset_defaults()
-    root.handlers[:], root.level = handlers, level
 
 
 def test_the_log_is_json_and_holds_no_words_of_users(log_file: Path) -> None:

@@ -163,7 +163,7 @@ class Lease:
         )
         network = is_network(await to_thread.run_sync(around.filesystem, real))
         taker = _Taker(real, around, clock, rules, network=network)
-        lock = await taker.lock(answers, take_over=take_over)
+        lock = await taker.lock(answers, say, take_over=take_over)
         try:
             if network or lock is None:
                 await taker.outwait_other_host(say, unlocked=lock is None)
@@ -240,9 +240,12 @@ class _Taker:
         self._dir, self._around, self._clock, self._rules = state_dir, around, clock, rules
         self._network = network
 
-    async def lock(self, answers: Callable[[str], bool], *, take_over: bool) -> int | None:
+    async def lock(
+        self, answers: Callable[[str], bool], say: Callable[[str], None], *, take_over: bool
+    ) -> int | None:
         """The locked descriptor; None when locks do not exist there and that was accepted."""
         deadline = self._clock.steady() + self._rules.patience_s
+        waiting = False
         while True:
             try:
                 lock = await to_thread.run_sync(_try_lock, self._dir / "server.lock")
@@ -265,6 +268,9 @@ class _Taker:
                 )
             if self._clock.steady() >= deadline:
                 raise AlreadyServed(_silent(record, self._dir), record)
+            if not waiting:
+                say(f"waiting for {_holder(record)}, which starts or ends")
+            waiting = True
             await anyio.sleep(self._rules.poll_s)
 
     async def outwait_other_host(self, say: Callable[[str], None], *, unlocked: bool) -> None:
@@ -302,10 +308,13 @@ def _elsewhere(record: LeaseRecord) -> AlreadyServed:
     )
 
 
+def _holder(record: LeaseRecord | None) -> str:
+    return f"process {record.pid}" if record else "another server"
+
+
 def _silent(record: LeaseRecord | None, state_dir: Path) -> str:
-    who = f"process {record.pid}" if record else "a process"
     return (
-        f"{who} holds {state_dir} and does not answer; look at {state_dir / 'server.log'}, "
+        f"{_holder(record)} holds {state_dir} and does not answer; look at {state_dir / 'server.log'}, "
         "or end it and try again: jobs live on"
     )
 
