@@ -27,7 +27,13 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 # The first columns of a CSV file, aligned.
-table() { awk -F, '{ for (i = 1; i <= NF && i <= 7; i++) printf (i == 1 ? "%-22s" : "%-16s"), $i; print "" }' "$1"; }
+table() {
+  awk -F, '{
+    line = sprintf("%-20s", $1)
+    for (i = 2; i <= NF && i <= 5; i++) line = line sprintf(" %14s", $i)
+    print line
+  }' "$1"
+}
 
 came_home() {
   printf '\nCame home to %s:\n' "${PWD#"$top"/}"
