@@ -79,14 +79,20 @@ def test_every_fault_at_once(tmp_path: Path) -> None:
         "x",
         "-e",
         "a.err",
+        "-e",
+        "1X=2",
+        "--secret",
+        "NOT_SET",
         "--tag",
         "y",
         "x.R",
     )
 
-    assert len(done.stderr.splitlines()) == 6
+    assert len(done.stderr.splitlines()) == 9
     for option in ("-c: 'many'", "-m: 'lots'", "-t: 'soon'", "-G: 'x'", "-e a.err", "--tag 'y'"):
         assert option in done.stderr
+    for told in ("-e '1X'", "--secret NOT_SET", "no script 'x.R'"):
+        assert told in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def launch(client: Client, words: Sequence[str], options: Options, *, quiet: boo
             sent = deliver(client, prepared, progress=_progress(line))
         if not quiet:
             say(sent_line(prepared, sent))
-            if prepared.view is not None and (linked := prepared.view.linked_line()):
+            if linked := _linked_line(prepared):
                 say(linked)
     with _held_back() as interrupted:
         job = submit(client, prepared, sent, new_key())
@@ -88,6 +88,14 @@ def prepared_for(client: Client, words: Sequence[str], options: Options) -> Prep
         if not click.confirm("shore: send it all the same?", default=False, err=True):
             raise
         return attempt(replace(options, max_send_bytes=1 << 62))
+
+
+def _linked_line(prepared: Prepared) -> str:
+    """What a job could write into by accident: large folders that are linked, not copied."""
+    view = prepared.view
+    if view is None or not any(one.linked and one.path.endswith("/") for one in view.not_sent):
+        return ""
+    return view.linked_line()
 
 
 def ask_secret(name: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +147,7 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def options_of(given: Mapping[str, Any], *, command: bool) -> Options:
-    """What was typed, as options. Raises InvalidRequest with every fault."""
+    """What was typed, as options. Raises InvalidRequest with every fault that can be seen from here."""
     from ..client.options import Options, parse_size
     from ..model.errors import InvalidRequest
     from ..model.resources import parse_duration
@@ -172,8 +173,38 @@ def options_of(given: Mapping[str, Any], *, command: bool) -> Options:
         **read.resources(),
     )
     if read.faults:
-        raise InvalidRequest(read.faults)
+        raise InvalidRequest([*read.faults, *_seen_from_here(given.get("words", ()), options)])
     return options
+
+
+def _seen_from_here(words: Sequence[str], options: Options) -> list[Any]:
+    """What else is wrong, as far as no server is needed to tell."""
+    from ..client.environment import gather
+    from ..client.words import find_script
+    from ..model.errors import InvalidRequest
+
+    checks: tuple[Callable[[], object], ...] = (
+        lambda: find_script(words, options, Path.cwd()),
+        lambda: gather(
+            os.environ,
+            here=True,
+            files=options.env_files,
+            given=[text for text in options.env if _is_variable(text)],
+            secrets=options.secrets,
+            ask=lambda _: "",
+        ),
+    )
+    found: list[Any] = []
+    for check in checks:
+        try:
+            check()
+        except InvalidRequest as wrong:
+            found += wrong.faults
+    return found
+
+
+def _is_variable(text: str) -> bool:
+    return "=" in text or re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text) is not None
 
 
 def resources_of(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -226,7 +257,7 @@ class _Reader:
 
     def variables(self) -> tuple[str, ...]:
         for text in self._given.get("env", ()):
-            if "=" not in text and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
+            if not _is_variable(text):
                 self.fault(
                     "-e",
                     f"-e {text}: here -e K=V sets a variable of the job, as in docker; sbatch's -e FILE "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..model.check import unknown
+from ..model.check import check, unknown
 from ..model.errors import Fault, InvalidRequest
 from ..model.job import JobSpec, Origin
 from ..model.resources import Resources
@@ -96,13 +96,15 @@ class _Preparation:
         )
         self.settings = load_settings(self.client.environ, project=self.found.root)
         self.cluster = options.on or self.settings.run.on or "local"
-        self.here = self._sees_our_files(self._cluster_info())
+        info = self._cluster_info()
+        self.here = self._sees_our_files(info)
         self._check_place()
         self.environment = self._gather(ask_secret)
         argv = self._argv()
         resources, faults = asked_for(options, self.directives, self.settings)
         self.faults += faults
         stdin = self._stdin(own_stdin)
+        self.faults += check(self._spec(argv, resources, None), {info.name: info})
         if self.faults:
             raise InvalidRequest(self.faults)
         view = None if options.in_place else self._look_over(ask_ignored)

@@ -14,7 +14,7 @@ __all__ = ["command"]
 @click.option(
     "--take-over",
     is_flag=True,
-    help="Where file locks are not supported: serve although another host may; only when it is surely dead.",
+    help="Without file locks: serve although another host may, which is surely dead.",
 )
 @click.pass_context
 def command(ctx: click.Context, /, *, private: bool, take_over: bool) -> None:
@@ -22,9 +22,7 @@ def command(ctx: click.Context, /, *, private: bool, take_over: bool) -> None:
     if sys.platform == "win32":
         raise click.UsageError("servers run on Linux; from Windows use shore login ssh://host")
     if not private:
-        raise click.UsageError(
-            "write shore serve --private: a shared server is not in this version of shorepower"
-        )
+        raise click.UsageError("write shore serve --private: shared servers are not in this version")
     from ...compose import run_private
 
     ctx.exit(run_private(take_over=take_over))

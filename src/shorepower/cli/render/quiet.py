@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ _ENDS = {
     Reason.ABANDONED: "abandoned",
     Reason.DEPENDENCY: "never started",
 }
+_SAID = (Reason.TIME_LIMIT, Reason.STOPPED, Reason.KILLED)
 _USED_LITTLE = 0.5
 """Below this part of what was asked for, the summary says both figures."""
 
@@ -104,8 +106,24 @@ def _ending(job: Job) -> str:
         return f"completed in {time}" if time else "completed"
     word = _ENDS.get(job.reason, "failed") if job.reason else job.state.value.lower()
     after = f" after {time}" if time else ""
-    why = job.why.removeprefix(word).lstrip(" :·")
+    why = _why(job)
     return f"{word}{after}" + (f": {why}" if why else "")
+
+
+def _why(job: Job) -> str:
+    """What the word for the end does not say yet."""
+    if job.reason is Reason.EXIT_CODE and job.exit_code is not None:
+        return f"exit code {job.exit_code}"
+    if job.reason is Reason.SIGNAL and job.signal is not None:
+        return f"ended by {_signal_name(job.signal)}"
+    return "" if job.reason in _SAID else job.why
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _used(job: Job) -> list[str]:
