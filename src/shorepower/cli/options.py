@@ -182,6 +182,7 @@ def _seen_from_here(words: Sequence[str], options: Options) -> list[Any]:
     from ..client.environment import gather
     from ..client.words import find_script
     from ..model.errors import InvalidRequest
+    from .launch import asks
 
     checks: tuple[Callable[[], object], ...] = (
         lambda: find_script(words, options, Path.cwd()),
@@ -191,7 +192,7 @@ def _seen_from_here(words: Sequence[str], options: Options) -> list[Any]:
             files=options.env_files,
             given=[text for text in options.env if _is_variable(text)],
             secrets=options.secrets,
-            ask=lambda _: "",
+            ask=(lambda _: "") if asks() else None,
         ),
     )
     found: list[Any] = []

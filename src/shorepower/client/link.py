@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -105,13 +106,15 @@ class _PrivateHooks(Hooks):
     ) -> None:
         self._settings, self._environ, self._say, self._start = settings, environ, say, start
         self._tried = False
+        self._starting = threading.Lock()
 
     def missing(self, error: Unreachable) -> bool:
         if not self._start:
             raise NotStarted(f"{error}; `shore server start` starts it") from error
         from .autostart import start
 
-        start(self._settings.places, self._environ, self._say)
+        with self._starting:  # several threads may find it missing; one starts it, the others find it there
+            start(self._settings.places, self._environ, self._say)
         return True
 
     def met(self, version: str) -> bool:
