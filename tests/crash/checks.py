@@ -1,0 +1,169 @@
+"""What must be true once everything has ended, whatever was killed on the way."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import apsw
+
+from shorepower.client.client import Client
+from shorepower.model.job import Job
+from shorepower.model.lifecycle import Operation, Reason, State
+from shorepower.model.results import ResultsState
+
+from .lives import Ground, processes_with
+from .storm import Storm, Told
+
+__all__ = ["check_folders", "check_jobs", "check_ledger", "check_processes", "check_store"]
+
+_STOPS = (Operation.STOP, Operation.KILL)
+_KEPT = frozenset(
+    ("store.db", "blobs", "spool", "work", "secrets", "server.log", "server.lock", "lease.json", "client")
+)
+"""What a state directory holds. Source: the contract, §6."""
+
+
+def check_jobs(storm: Storm) -> Iterator[str]:
+    """Acknowledged is recovered: every job is known, ended as it must, and its output is byte-exact."""
+    for told in storm.told:
+        name = told.planned.mark
+        for fault in told.faults:
+            yield f"{name}: {fault}"
+        if told.id is None:
+            yield f"{name}: was never acknowledged"
+            continue
+        job = storm.client.wait(told.id, timeout_s=30.0)
+        for fault in (*_check_end(told, job), *_check_output(told, job, storm.client)):
+            yield f"{name} ({told.id}): {fault}"
+        for fault in _check_results(told, job, storm.client):
+            yield f"{name} ({told.id}): {fault}"
+        if not told.followed_to_end:
+            yield f"{name} ({told.id}): its reader never came to the end"
+
+
+def _check_end(told: Told, job: Job) -> Iterator[str]:
+    planned = told.planned
+    stopped = any(operation in told.asked for operation in _STOPS)
+    if planned.exit_code is None:
+        if not stopped:
+            yield f"was never stopped, and stands as {job.state} {job.reason}: {job.why}"
+        elif job.state is not State.CANCELED or job.reason not in (Reason.STOPPED, Reason.KILLED):
+            yield f"was stopped, and ended as {job.state} {job.reason}: {job.why}"
+        return
+    wanted = State.COMPLETED if planned.exit_code == 0 else State.FAILED
+    if (job.state, job.exit_code) != (wanted, planned.exit_code):
+        yield (
+            f"should be {wanted} with {planned.exit_code}, "
+            f"is {job.state} {job.reason} with {job.exit_code}: {job.why}"
+        )
+    if job.wanted is not None:
+        yield f"ended with {job.wanted} still wanted"
+
+
+def _check_output(told: Told, job: Job, client: Client) -> Iterator[str]:
+    kept = {"stdout": bytearray(), "stderr": bytearray()}
+    for piece in client.output(job.id):
+        if piece.kind == "gap":
+            yield f"reading again finds a gap in {piece.stream}"
+        if piece.kind == "output":
+            kept[piece.stream.value] += piece.data
+    whole = told.planned.exit_code is not None
+    wanted = {"stdout": told.planned.stdout, "stderr": told.planned.stderr}
+    for stream, data in told.streams.items():
+        if bytes(data) != bytes(kept[stream]):
+            yield f"followed {_differ(data, kept[stream])} in {stream} from what is kept"
+        fits = data == wanted[stream] if whole else wanted[stream].startswith(bytes(data))
+        if not fits:
+            yield f"{stream} {_differ(data, wanted[stream])} from what the job wrote"
+
+
+def _check_results(told: Told, job: Job, client: Client) -> Iterator[str]:
+    if told.planned.exit_code is None and job.started_at is None:
+        return
+    if job.results.state is not ResultsState.READY:
+        yield f"its results are {job.results.state}: {job.results.why}"
+        return
+    listed = {entry.path: entry for entry in client.files(job.id).entries}
+    if set(listed) != set(told.planned.results):
+        yield f"its results are {sorted(listed)}, not {sorted(told.planned.results)}"
+        return
+    wanted = [{"path": path, "area": "project", "offset": 0} for path in told.planned.results]
+    have: dict[str, bytearray] = {path: bytearray() for path in told.planned.results}
+    if wanted:
+        for header, body in client.read_files(job.id, wanted):
+            have[header["path"]] += body
+    for path, data in told.planned.results.items():
+        if bytes(have[path]) != data:
+            yield f"{path} {_differ(have[path], data)} from what the job wrote"
+
+
+def check_ledger(storm: Storm, ground: Ground) -> Iterator[str]:
+    """Started exactly once; not at all only when it was stopped before."""
+    starts = Counter(line.split()[0] for line in ground.ledger.read_text().splitlines())
+    for told in storm.told:
+        count = starts.pop(told.id or "", 0)
+        stopped = any(operation in told.asked for operation in _STOPS)
+        if count > 1:
+            yield f"{told.planned.mark} ({told.id}) was started {count} times"
+        elif count == 0 and not stopped:
+            yield f"{told.planned.mark} ({told.id}) was never started"
+    for job in starts:
+        yield f"{job} was started, but nobody knows of it"
+
+
+def check_processes(ground: Ground) -> Iterator[str]:
+    """No process of any job is left."""
+    for pid in processes_with({"LEDGER": str(ground.ledger)}):
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue  # it is gone
+        yield f"process {pid} is left: {command[:200]!r}"
+
+
+def check_folders(storm: Storm, ground: Ground) -> Iterator[str]:
+    """No temporary file, no secret, nothing that belongs to no job. The server is stopped."""
+    for name in os.listdir(ground.state_dir):
+        if name not in _KEPT and not name.startswith("store.db"):
+            yield f"{name!r} is left in the state directory"
+    for folder in ("blobs", "spool", "work", "secrets"):
+        yield from _check_names(ground.state_dir / folder)
+    yield from (f"the secret {path.name} is left" for path in _inside(ground.state_dir / "secrets"))
+    known = {told.id for told in storm.told}
+    for folder in ("spool", "work"):
+        for path in _inside(ground.state_dir / folder):
+            if path.name.rpartition("-")[0] not in known:
+                yield f"{folder}/{path.name} belongs to no job"
+
+
+def _check_names(folder: Path) -> Iterator[str]:
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            if name.endswith((".part", ".tmp", ".new", "~")) or name.startswith((".tmp", "tmp")):
+                yield f"{os.path.relpath(os.path.join(parent, name), folder.parent)} is left"
+
+
+def _inside(folder: Path) -> Iterable[Path]:
+    return folder.iterdir() if folder.is_dir() else ()
+
+
+def check_store(ground: Ground) -> Iterator[str]:
+    """SQLite finds nothing wrong. The server is stopped."""
+    connection = apsw.Connection(str(ground.state_dir / "store.db"))
+    try:
+        for statement in ("PRAGMA integrity_check", "PRAGMA foreign_key_check"):
+            found = [row for row in connection.execute(statement) if row != ("ok",)]
+            if found:
+                yield f"{statement} says {found[:5]}"
+    finally:
+        connection.close()
+
+
+def _differ(have: bytes | bytearray, wanted: bytes | bytearray) -> str:
+    if wanted.startswith(bytes(have)):
+        return f"ends after {len(have)} of {len(wanted)} bytes and so differs"
+    first = next((at for at, (one, other) in enumerate(zip(have, wanted, strict=False)) if one != other), 0)
+    return f"({len(have)} bytes instead of {len(wanted)}) differs at byte {first}"
