@@ -9,8 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from support.trees import Server, send_project, view_of
-
 from shorepower.client.home import PullReport, Target, choose_target, machine_id
 from shorepower.client.ledger import Ledger
 from shorepower.client.pull import pull
@@ -20,6 +18,7 @@ from shorepower.files.stage import stage
 from shorepower.model.errors import NotFound
 from shorepower.model.job import Job, Origin
 from shorepower.model.results import FileEntry
+from support.trees import Server, send_project, view_of
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 

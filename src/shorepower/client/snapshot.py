@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from ..model.errors import InvalidRequest, ShorepowerError, TooLarge
 from ..model.tree import CHUNK_BYTES, TreeEntry, digest_of, encode_tree
 from .names import shown
-from .statcache import StatCache
+from .statcache import FolderCache, StatCache
 from .view import Folder, Item, ProjectView
 
 __all__ = ["BuiltFile", "BuiltFolder", "FileChanged", "FileKeepsChanging", "Snapshot", "read_chunk"]
@@ -51,14 +55,29 @@ class BuiltFile(Struct, frozen=True):
     digests: tuple[str, ...]
 
 
-class BuiltFolder(Struct, frozen=True):
-    """A folder, its tree object and what that needs."""
+class Content(Struct, frozen=True):
+    """What a folder itself holds."""
 
-    digest: str
     tree: bytes
+    """Its tree object."""
     files: tuple[BuiltFile, ...]
-    folders: tuple[BuiltFolder, ...]
     size_bytes: int
+    """Of everything below."""
+
+
+class BuiltFolder:
+    """A folder with the digest of its tree object; its content is built only when it is asked for."""
+
+    def __init__(
+        self, digest: str, size_bytes: int, folders: tuple[BuiltFolder, ...], build: Callable[[], Content]
+    ) -> None:
+        self.digest, self.size_bytes, self.folders = digest, size_bytes, folders
+        self._build = build
+
+    @cached_property
+    def content(self) -> Content:
+        """Raises what `Snapshot.build` raises, and FileChanged."""
+        return self._build()
 
     def each(self) -> Iterator[BuiltFolder]:
         """This and all folders below, inner ones first."""
@@ -68,7 +87,11 @@ class BuiltFolder(Struct, frozen=True):
 
 
 class Snapshot:
-    """Builds one project; content of small new files is held so that it need not be read twice."""
+    """Builds one project; content of small new files is held so that it need not be read twice.
+
+    A folder in which everything looks as it did has the tree object that it had, which costs one
+    comparison for all its files together.
+    """
 
     def __init__(self, view: ProjectView, cache: StatCache, heard: Callable[[int], None]) -> None:
         self._root = os.fsencode(view.root)
@@ -82,67 +105,66 @@ class Snapshot:
 
     def _folder(self, path: bytes, folder: Folder) -> BuiltFolder:
         prefix = path + b"/" if path else b""
+        below = tuple(self._folder(prefix + one.name, one) for one in folder.folders)
+        cache = self._cache.folder(path)
+        signature = _signature(folder, below)
+        known = cache.whole(signature)
+        if known is not None:
+            digest, size = known
+            self._heard(size - sum(one.size_bytes for one in below))
+            return BuiltFolder(digest, size, below, lambda: self._again(path, folder, below, digest))
+        content = self._content(path, folder, below)
+        digest = digest_of(content.tree)
+        cache.settle(signature, digest, content.size_bytes)
+        return BuiltFolder(digest, content.size_bytes, below, lambda: content)
+
+    def _again(self, path: bytes, folder: Folder, below: tuple[BuiltFolder, ...], digest: str) -> Content:
+        """The content of a folder that was known by its looks."""
+        content = self._content(path, folder, below)
+        if digest_of(content.tree) != digest:
+            raise FileChanged(path + b"/")
+        return content
+
+    def _content(self, path: bytes, folder: Folder, below: tuple[BuiltFolder, ...]) -> Content:
+        prefix = path + b"/" if path else b""
+        cache = self._cache.folder(path)
         entries: list[TreeEntry] = []
         files: list[BuiltFile] = []
-        size = 0
         for item in folder.items:
             if item.kind == "link":
-                entries.append(
-                    TreeEntry(
-                        name=item.name,
-                        kind="link",
-                        mode=item.mode,
-                        mtime_ns=item.mtime_ns,
-                        target=item.target,
-                    )
-                )
+                entries.append(_entry(item, "link", target=item.target))
                 continue
-            entry = self._file(prefix + item.name, item)
+            entry = self._file(prefix + item.name, item, cache)
             entries.append(entry)
             files.append(BuiltFile(prefix + item.name, entry.size_bytes, entry.digests))
-            size += entry.size_bytes
-        below = tuple(self._folder(prefix + one.name, one) for one in folder.folders)
+            self._heard(item.size_bytes)
         for one, built in zip(folder.folders, below, strict=True):
-            entries.append(
-                TreeEntry(
-                    name=one.name,
-                    kind="dir",
-                    mode=one.mode,
-                    mtime_ns=one.mtime_ns,
-                    size_bytes=built.size_bytes,
-                    digests=(built.digest,),
-                )
-            )
-            size += built.size_bytes
+            entries.append(_entry(one, "dir", size_bytes=built.size_bytes, digests=(built.digest,)))
         tree = encode_tree(entries)
         if len(tree) > CHUNK_BYTES:
             raise TooLarge(
                 f"{shown(path) or 'the project'} holds {len(entries)} files in one folder, more than can "
                 "be sent (about 100,000): use folders inside it, or an archive, or link it with --data"
             )
-        return BuiltFolder(digest_of(tree), tree, tuple(files), below, size)
+        return Content(tree, tuple(files), sum(entry.size_bytes for entry in entries))
 
-    def _file(self, path: bytes, item: Item) -> TreeEntry:
-        size, mode, mtime_ns = item.size_bytes, item.mode, item.mtime_ns
-        digests: list[str] = []
-        if size:
-            known = self._cache.get(path, size, mtime_ns, item.inode, item.ctime_ns)
-            if known is None:
-                status, known = self._read(path)
-                size, mtime_ns = status.st_size, status.st_mtime_ns
-                mode = stat.S_IMODE(status.st_mode) & 0o777
-            digests = known
-        self._heard(item.size_bytes)
+    def _file(self, path: bytes, item: Item, cache: FolderCache) -> TreeEntry:
+        if not item.size_bytes:
+            return _entry(item, "file")
+        known = cache.get(item.name, item.size_bytes, item.mtime_ns, item.inode, item.ctime_ns)
+        if known is not None:
+            return _entry(item, "file", size_bytes=item.size_bytes, digests=tuple(known))
+        status, digests = self._read(path, item.name, cache)
         return TreeEntry(
             name=item.name,
             kind="file",
-            mode=mode,
-            mtime_ns=mtime_ns,
-            size_bytes=size,
+            mode=stat.S_IMODE(status.st_mode) & 0o777,
+            mtime_ns=status.st_mtime_ns,
+            size_bytes=status.st_size,
             digests=tuple(digests),
         )
 
-    def _read(self, path: bytes) -> tuple[os.stat_result, list[str]]:
+    def _read(self, path: bytes, name: bytes, cache: FolderCache) -> tuple[os.stat_result, list[str]]:
         try:
             for _ in range(_TRIES):
                 read_at_ns = time.time_ns()
@@ -153,7 +175,7 @@ class Snapshot:
                     digests = [self._digest(chunk) for chunk in _chunks(file.fileno())]
                     after = os.fstat(file.fileno())
                 if _same(before, after):
-                    self._cache.put(path, after, digests, read_at_ns)
+                    cache.put(name, after, digests, read_at_ns)
                     return after, digests
         except OSError as error:
             raise _unreadable(path, error) from error
@@ -165,6 +187,19 @@ class Snapshot:
             self._held_bytes += len(chunk)
             self.held[digest] = chunk
         return digest
+
+
+def _entry(one: Item | Folder, kind: str, **more: Any) -> TreeEntry:
+    return TreeEntry(name=one.name, kind=kind, mode=one.mode, mtime_ns=one.mtime_ns, **more)
+
+
+def _signature(folder: Folder, below: Sequence[BuiltFolder]) -> bytes:
+    """Differs when anything in a folder looks different."""
+    inner = [
+        (one.name, one.mode, one.mtime_ns, built.digest)
+        for one, built in zip(folder.folders, below, strict=True)
+    ]
+    return hashlib.sha256(msgspec.msgpack.encode((folder.items, inner))).digest()
 
 
 def read_chunk(root: bytes, file: BuiltFile, number: int) -> bytes:

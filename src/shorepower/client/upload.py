@@ -129,8 +129,8 @@ class _Upload:
         snapshot = Snapshot(self._view, cache, self._teller.add)
         root = snapshot.build()
         self._teller.begin("asking", 0)
-        wanted = self._ask(root, thorough)
-        for pack in _packs(self._blobs(root, wanted, snapshot.held), self._compressor):
+        wanted, folders = self._ask(root, thorough)
+        for pack in _packs(self._blobs(folders, wanted, snapshot.held), self._compressor):
             self._send(pack)
             self._sent_bytes += len(pack.body)
         return Sent(
@@ -141,31 +141,33 @@ class _Upload:
             sent_bytes=self._sent_bytes,
         )
 
-    def _ask(self, root: BuiltFolder, thorough: bool) -> set[str]:
-        """The digests to send; level by level, a folder that is there ends its branch."""
+    def _ask(self, root: BuiltFolder, thorough: bool) -> tuple[set[str], list[BuiltFolder]]:
+        """(the digests to send, the folders they are in, inner ones first); level by level, a folder
+        that is there ends its branch."""
         wanted: set[str] = set()
+        opened: set[BuiltFolder] = set()
         folders, chunks = [root], list[str]()
         while folders or chunks:
             asked = dict.fromkeys([*(folder.digest for folder in folders), *chunks])
-            new = self._ask_pages([digest for digest in asked if digest not in wanted])
-            wanted |= new
-            open_ = [folder for folder in folders if thorough or folder.digest in new]
+            wanted |= self._ask_pages([digest for digest in asked if digest not in wanted])
+            open_ = [folder for folder in folders if thorough or folder.digest in wanted]
+            opened.update(open_)
             folders = [below for folder in open_ for below in folder.folders]
-            chunks = [digest for folder in open_ for file in folder.files for digest in file.digests]
-        return wanted
+            chunks = [digest for one in open_ for file in one.content.files for digest in file.digests]
+        return wanted, [folder for folder in root.each() if folder in opened]
 
     def _ask_pages(self, digests: list[str]) -> set[str]:
         pages = (digests[at : at + _PAGE] for at in range(0, len(digests), _PAGE))
         return {digest for page in pages for digest in self._missing(page)}
 
     def _blobs(
-        self, root: BuiltFolder, wanted: set[str], held: dict[str, bytes]
+        self, folders: Sequence[BuiltFolder], wanted: set[str], held: dict[str, bytes]
     ) -> Iterator[tuple[str, bytes]]:
         """What is wanted, each once; a tree object after everything it needs."""
-        self._teller.begin("sending", _size_of(root, wanted))
+        self._teller.begin("sending", _size_of(folders, wanted))
         left = set(wanted)
-        for folder in root.each():
-            for file in folder.files:
+        for folder in folders:
+            for file in folder.content.files:
                 for number, digest in enumerate(file.digests):
                     if digest in wanted:
                         self._sent_paths.add(file.path)
@@ -174,7 +176,7 @@ class _Upload:
                         yield digest, self._chunk(file, number, held)
             if folder.digest in left:
                 left.discard(folder.digest)
-                yield folder.digest, folder.tree
+                yield folder.digest, folder.content.tree
 
     def _chunk(self, file: BuiltFile, number: int, held: dict[str, bytes]) -> bytes:
         chunk = held.pop(file.digests[number], None)
@@ -184,10 +186,10 @@ class _Upload:
         return chunk
 
 
-def _size_of(root: BuiltFolder, wanted: set[str]) -> int:
+def _size_of(folders: Sequence[BuiltFolder], wanted: set[str]) -> int:
     left, size = set(wanted), 0
-    for folder in root.each():
-        for file in folder.files:
+    for folder in folders:
+        for file in folder.content.files:
             for number, digest in enumerate(file.digests):
                 if digest in left:
                     left.discard(digest)
