@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import anyio
 import structlog
 from anyio import create_task_group
+from msgspec import Struct
 from msgspec.structs import replace
 
 from . import __version__
@@ -40,6 +42,8 @@ __all__ = ["run_private", "serve_private"]
 
 log = structlog.get_logger(__name__)
 
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 
 def run_private(environ: Mapping[str, str] = os.environ, *, take_over: bool = False) -> int:
     """Be the private server of this user until stopped; the exit code. Says what it must on stderr."""
@@ -48,7 +52,7 @@ def run_private(environ: Mapping[str, str] = os.environ, *, take_over: bool = Fa
         config = load(environ)
         for note in config.notes:
             _say(note)
-        anyio.run(partial(serve_private, places, config, take_over=take_over))
+        anyio.run(partial(serve_private, places, config, take_over=take_over, signals=_heeded()))
     except BaseException as error:
         return _explain(_alone(error), places)
     return 0
@@ -60,9 +64,10 @@ async def serve_private(
     *,
     take_over: bool = False,
     rules: LeaseRules = RULES,
+    signals: Sequence[signal.Signals] = (),
     say: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve one state directory until stopped or idle; jobs live on.
+    """Serve one state directory until stopped, by one of ``signals`` too, or idle; jobs live on.
 
     Raises AlreadyServed when another server does, StateDirectoryFault, LeaseLost.
     """
@@ -80,7 +85,7 @@ async def serve_private(
     try:
         file = LogFile(lease.state_dir / "server.log")
         set_up(file)
-        await _serve_leased(lease, config, around, host, clock, rules)
+        await _serve_leased(_Server(lease, config, around, host, clock, rules, tuple(signals)))
         log.info("stopped")
     except BaseException:
         log.exception("ended")
@@ -89,50 +94,65 @@ async def serve_private(
         lease.release()
 
 
-async def _serve_leased(
-    lease: Lease, config: Config, around: Surroundings, host: Host, clock: Clock, rules: LeaseRules
-) -> None:
+class _Server(Struct, frozen=True):
+    """What one server is made of, before it has a store."""
+
+    lease: Lease
+    config: Config
+    around: Surroundings
+    host: Host
+    clock: Clock
+    rules: LeaseRules
+    signals: tuple[signal.Signals, ...]
+
+
+async def _serve_leased(server: _Server) -> None:
     """Open the store, make the dispatcher over it, and serve that."""
+    lease, host, clock = server.lease, server.host, server.clock
     store = await open_store(lease.state_dir / "store.db", exclusive=lease.network)
     try:
         places = Places(state_dir=lease.state_dir)
         dispatcher = Dispatcher(
             store=store,
-            clusters=_clusters(config, places, host, clock),
+            clusters=_clusters(server.config, places, host, clock),
             host=host,
             clock=clock,
             places=places,
-            settings=dispatch_settings(config),
+            settings=dispatch_settings(server.config),
         )
         async with create_task_group() as tg:
-            tg.start_soon(lease.keep, clock, rules, _lease_trouble)
+            tg.start_soon(lease.keep, clock, server.rules, _lease_trouble)
             await tg.start(dispatcher.run)
-            await _listen(dispatcher, lease, config, around, host, clock)
+            await _listen(server, dispatcher)
             tg.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
             await store.aclose()
 
 
-async def _listen(
-    dispatcher: Dispatcher, lease: Lease, config: Config, around: Surroundings, host: Host, clock: Clock
-) -> None:
-    settings = serve_settings(config)
+async def _listen(server: _Server, dispatcher: Dispatcher) -> None:
+    settings = serve_settings(server.config)
+    around, record = server.around, server.lease.record
     facts = ServerFacts(
         version=__version__,
         host=around.host,
         pid=around.pid,
-        user=host.user,
+        user=server.host.user,
         uid=around.uid,
         private=True,
-        state_dir=str(lease.state_dir),
-        started_at=lease.record.started_at,
+        state_dir=str(server.lease.state_dir),
+        started_at=record.started_at,
     )
-    life = Life(clock, settings.bounds)
-    own = OwnSocket(Path(lease.record.socket), around.uid)
+    life = Life(server.clock, settings.bounds)
+    own = OwnSocket(Path(record.socket), around.uid)
     log.info("started", version=__version__, pid=around.pid, port=settings.listen is not None)
     await serve(
-        make_app(dispatcher, facts, life, settings), life, own, settings, idle_for_s=dispatcher.idle_for_s
+        make_app(dispatcher, facts, life, settings),
+        life,
+        own,
+        settings,
+        idle_for_s=dispatcher.idle_for_s,
+        signals=server.signals,
     )
 
 
@@ -150,6 +170,11 @@ def _machine(config: Config) -> Machine:
         cpu_count=min(machine.cpu_count, cpus or machine.cpu_count),
         memory_mib=min(machine.memory_mib, memory_mib or machine.memory_mib),
     )
+
+
+def _heeded() -> list[signal.Signals]:
+    """What ends a server: not what it was started ignoring (``nohup``, ``&`` in a script)."""
+    return [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def _lease_trouble(error: OSError) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,7 +83,9 @@ class Front:
 
     @contextlib.asynccontextmanager
     async def running(
-        self, idle_for_s: Callable[[], Awaitable[float]] | None = None, signals: bool = False
+        self,
+        idle_for_s: Callable[[], Awaitable[float]] | None = None,
+        signals: tuple[signal.Signals, ...] = (),
     ) -> AsyncIterator[Front]:
         app = make_app(self.dispatcher, self.facts, self.life, self.settings)
 

@@ -178,6 +178,18 @@ async def test_another_kind_of_login_is_led_to_the_same_server(servers: Servers,
     assert (await ask(there, "GET", "/v1/server"))["pid"] == first.pid
 
 
+def test_a_signal_that_is_ignored_stays_ignored(servers: Servers) -> None:
+    code = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); {RUN}"
+    process = subprocess.Popen([sys.executable, "-c", code], env=servers.environ, stderr=subprocess.DEVNULL)
+    servers.started.append(process)
+    servers.wait()
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(STOP_S) == 0
+    assert "SIGINT" in (servers.root / "state" / "server.log").read_text()
+    assert "SIGHUP" not in (servers.root / "state" / "server.log").read_text()
+
+
 def test_a_server_with_nothing_to_do_ends_itself(servers: Servers) -> None:
     process = servers.start(SHORE_IDLE_MINUTES="0.005")
     assert process.wait(START_S) == 0

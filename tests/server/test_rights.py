@@ -8,10 +8,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import anyio
 import pytest
 
 from shorepower.model.caller import Scope
-from shorepower.server.app import routes
+from shorepower.server.app import make_routes, routes
 from shorepower.server.needs import Need
 from shorepower.wire.http.frames import FRAMES
 from support.talk import Talk
@@ -79,6 +80,25 @@ def test_every_route_is_classified_here_and_there_alike() -> None:
     }
 
     assert found == RIGHTS
+
+
+def test_the_application_has_no_other_routes() -> None:
+    unused = dict.fromkeys(("dispatcher", "facts", "life", "uploads"))
+    found = {
+        (method, route.path_format)
+        for route in make_routes(unused).routes
+        for method in route.methods  # type: ignore[attr-defined]
+    }
+
+    assert {one for one in found if one[0] != "OPTIONS"} == set(RIGHTS)
+
+
+async def test_asking_for_methods_needs_a_credential_and_changes_nothing(front) -> None:
+    for _, path in RIGHTS:
+        answer = await front.ask("OPTIONS", path.replace("{job}", "x").replace("{digest}", "x"))
+        assert (answer.status, "OPTIONS" in answer.headers["allow"]) == (204, True)
+    assert (await front.ask_port("OPTIONS", "/v1/jobs")).status == 401
+    assert front.dispatcher.calls == []
 
 
 @pytest.mark.parametrize(("method", "path"), RIGHTS)
@@ -187,14 +207,13 @@ sys.stdout.write(data.decode())
 @pytest.mark.skipif(os.getuid() != 0, reason="becoming another user needs root")
 @pytest.mark.parametrize(("uid", "status"), [(12345, 403), (65534, 403)])
 async def test_another_user_is_refused_by_the_kernels_word(front, uid: int, status: int) -> None:
-    import anyio
-
     # What no one else could reach: 0600 in a 0700 folder. Opened here to see the second line of defence.
     path = front.socket.path
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
-    for folder in (path.parent, *path.parents[1:4]):
-        folder.chmod(0o755)
+    for folder in path.parents:
+        if not folder.stat().st_mode & 0o001:
+            folder.chmod(0o711)
     path.chmod(0o666)
 
     done = await anyio.to_thread.run_sync(

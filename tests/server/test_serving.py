@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
 import pytest
-import structlog
 
 from shorepower.model.errors import InvalidRequest, StateDirectoryFault, StorageFault
-from shorepower.server.logs import LogFile, describe, set_up
 from shorepower.server.settings import Listen
 from shorepower.server.sockets import OwnSocket, answers, point_to
 from shorepower.wire.http.eventstream import EVENT_STREAM
@@ -35,7 +31,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.mark.parametrize("how", ["request", "signal", "life"])
 async def test_a_stop_ends_open_streams_and_polls_within_moments(make_front: Callable, how: str) -> None:
-    async with make_front().running(signals=True) as front:
+    async with make_front(stop_s=9.0).running(signals=(signal.SIGTERM,)) as front:
         job = front.dispatcher.add("ada")
         follow, events, poll, idle = [await front.talk() for _ in range(4)]
         await follow.send("GET", f"/v1/jobs/{job.id}/output?follow=1", headers={"Accept": FRAMES})
@@ -55,7 +51,7 @@ async def test_a_stop_ends_open_streams_and_polls_within_moments(make_front: Cal
             front.life.close()
         await front.stopped.wait()
 
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 5
         assert await follow.rest() is not None  # a proper end of the chunked body
         assert await events.rest() is not None
         await poll.head()
@@ -90,7 +86,7 @@ async def test_a_request_that_never_ends_holds_nothing_up(make_front: Callable) 
         begun = time.monotonic()
         front.life.close()
         await front.stopped.wait()
-        assert time.monotonic() - begun < 4
+        assert time.monotonic() - begun < 8
 
 
 async def test_who_comes_too_late_is_told_to_come_again(make_front: Callable) -> None:
@@ -127,19 +123,21 @@ async def test_a_server_with_nothing_to_do_ends_itself(make_front: Callable) -> 
 async def test_what_keeps_a_server_alive(make_front: Callable, busy: str) -> None:
     front = make_front(idle_stop_s=0.05, idle_poll_s=0.01)
     asked = 0
+    reading = False
 
     async def idle_for_s() -> float:
         nonlocal asked
         asked += 1
         if busy == "fault":
             raise StorageFault("cannot be read")
-        return 0.0 if busy == "job" else 100.0
+        return 100.0 if reading else 0.0
 
     async with front.running(idle_for_s=idle_for_s):
         if busy == "reader":
             talk = await front.talk()
             await talk.send("GET", "/v1/events", headers={"Accept": EVENT_STREAM})
             await talk.head()
+            reading = True
             for _ in range(4):
                 await talk.piece()
         else:
@@ -316,87 +314,3 @@ async def test_a_certificate_that_is_none_is_told(make_front: Callable, tmp_path
         async with front.running():
             pytest.fail("that is no certificate")
     assert caught.group_contains(InvalidRequest, match="certificate and key cannot be used", depth=None)
-
-
-# the log
-
-
-def lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-@pytest.fixture
-def log_file(tmp_path: Path, logging_restored: None) -> Iterator[Path]:
-    file = LogFile(tmp_path / "server.log")
-    set_up(file)
-    yield tmp_path / "server.log"
-    file.close()
-
-
-def test_the_log_is_json_and_holds_no_words_of_users(log_file: Path) -> None:
-    def fails() -> None:
-        raise FileNotFoundError(2, "No such file", "/home/ada/secret.csv")
-
-    log = structlog.get_logger("x")
-    log.info("started", jobs=3)
-    try:
-        try:
-            fails()
-        except OSError as error:
-            raise ValueError("--password=hunter2") from error
-    except ValueError:
-        log.exception("failed")
-        logging.getLogger("asyncio").exception("Task failed: %r\nfuture: %s", "/home/ada", "hunter2")
-        logging.getLogger("uvicorn.error").info("not heard")
-    first, second, third = lines(log_file)
-
-    assert first["event"] == "started"
-    assert first["level"] == "info"
-    assert first["at"].endswith("Z")
-    assert (second["error"], second["cause"]) == ("ValueError", "FileNotFoundError")
-    assert "fails" in second["cause_where"][-1]
-    assert third["logger"] == "asyncio"
-    for word in ("ada", "hunter2", "secret.csv"):
-        assert word not in log_file.read_text()
-    assert log_file.stat().st_mode & 0o777 == 0o600
-
-
-def test_the_log_is_bounded(tmp_path: Path) -> None:
-    path = tmp_path / "server.log"
-    path.write_bytes(b"x" * 1000)
-    file = LogFile(path, limit_bytes=1000)
-    for _ in range(300):
-        file.write("y" * 99)
-    file.close()
-    file.close()
-
-    assert {entry.name for entry in tmp_path.iterdir()} == {"server.log", "server.log.1"}
-    assert path.stat().st_size <= 1000
-    assert (tmp_path / "server.log.1").stat().st_size <= 1000
-
-
-def test_a_log_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "server.log").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OSError, match="symbolic links"):
-        LogFile(tmp_path / "server.log")
-
-
-def test_standard_error_follows_the_log(tmp_path: Path) -> None:
-    path = tmp_path / "server.log"
-    path.write_bytes(b"x" * 100)
-    code = (
-        "import sys,os;from pathlib import Path;from shorepower.server.logs import LogFile\n"
-        "f=LogFile(Path(sys.argv[1]),limit_bytes=100);os.write(2,b'to stderr\\n');f.write('to the log')"
-    )
-    with path.open("ab") as stderr:
-        subprocess.run([sys.executable, "-c", code, path], stderr=stderr, check=True)
-
-    assert path.read_text() == "to stderr\nto the log\n"
-    assert (tmp_path / "server.log.1").read_bytes() == b"x" * 100
-
-
-def test_a_group_of_faults_is_told_part_by_part() -> None:
-    told = describe(ExceptionGroup("g", [ValueError("a"), OSError(5, "b", "/c")]))
-    assert [part["error"] for part in told["parts"]] == ["ValueError", "OSError"]
-    assert told["parts"][1]["errno"] == 5
-    assert "/c" not in str(told)

@@ -272,6 +272,15 @@ async def test_readers_are_bounded_and_others_still_served(make_front: Callable)
         assert front.dispatcher.followers == 2
 
 
+async def test_a_fault_while_waiting_is_told_as_itself(front) -> None:
+    for target in (
+        "/v1/jobs/zzz?revision=1&wait=5",
+        "/v1/jobs/zzz/output?wait=5",
+        "/v1/events?job=zzz&wait=5",
+    ):
+        assert (await front.ask("GET", target)).status == 404, target
+
+
 # jobs and events
 
 

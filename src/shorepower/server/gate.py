@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import msgspec
 import structlog
 
-from ..model.errors import Busy
+from ..model.errors import Busy, TooLarge
 from ..wire.http.headers import VERSION
 from ..wire.http.problems import PROBLEM_TYPE
 from .auth import Door, need_caller
@@ -51,7 +51,7 @@ class Gate:
 
         try:
             with self._life.request():
-                _set_path(scope, self._base)
+                _set_path(scope, self._base, self._life.bounds.path_bytes)
                 await self._admit(scope)
                 await self._app(scope, receive, send_marked)
         except Exception as error:
@@ -78,9 +78,14 @@ class Gate:
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def _set_path(scope: Any, base: str) -> None:
-    """Decode each part of the path by itself, so that a name may hold a slash; take the base off."""
+def _set_path(scope: Any, base: str, limit_bytes: int) -> None:
+    """Decode each part of the path by itself, so that a name may hold a slash; take the base off.
+
+    Raises TooLarge.
+    """
     raw = scope.get("raw_path") or scope["path"].encode()
+    if len(raw) > limit_bytes:
+        raise TooLarge(f"a path has at most {limit_bytes} bytes")
     text = raw.decode("latin-1").partition("?")[0]
     if base and (text == base or text.startswith(base + "/")):
         text = text[len(base) :] or "/"

@@ -86,6 +86,7 @@ class Life:
         if wait_s <= 0:
             return await ask(0.0)
         answers: list[T] = []
+        failed: list[Exception] = []
         with self.waiting():
             async with create_task_group() as tg:
 
@@ -95,6 +96,11 @@ class Life:
 
                 tg.start_soon(cut, self.until_closing)
                 tg.start_soon(cut, gone)
-                answers.append(await ask(wait_s))
+                try:
+                    answers.append(await ask(wait_s))
+                except Exception as error:  # told alone, not in a group
+                    failed.append(error)
                 tg.cancel_scope.cancel()
+        if failed:
+            raise failed[0]
         return answers[0] if answers else await ask(0.0)

@@ -55,6 +55,8 @@ def needs(
 
 def check_need(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """The guard of every route. Raises NotAuthenticated, NotAllowed."""
+    if connection.scope.get("method") == "OPTIONS":
+        return  # the framework's own answer: which methods there are
     need = handler.opt["need"]
     if need is Need.NOBODY:
         return

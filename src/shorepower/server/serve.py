@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -27,8 +27,6 @@ __all__ = ["serve"]
 
 log = structlog.get_logger(__name__)
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
 
 async def serve(
     app: Any,
@@ -37,14 +35,14 @@ async def serve(
     settings: ServeSettings,
     *,
     idle_for_s: Callable[[], Awaitable[float]] | None = None,
-    signals: bool = True,
+    signals: Sequence[signal.Signals] = (),
     task_status: TaskStatus[int] = TASK_STATUS_IGNORED,
 ) -> None:
     """Listen until `Life.close`, a signal, or idleness; then end what is open, within seconds.
 
     Ready once it listens; the value is the TCP port (0 without one). ``idle_for_s`` tells how long the
-    dispatcher has had nothing to do; None: never stop for that. Raises StateDirectoryFault when it
-    cannot listen, InvalidRequest for a certificate that is none.
+    dispatcher has had nothing to do; None: never stop for that. ``signals`` end it. Raises
+    StateDirectoryFault when it cannot listen, InvalidRequest for a certificate that is none.
     """
     listener = _Listener(app, life, settings)
     port_socket = await to_thread.run_sync(bind_port, settings.listen) if settings.listen else None
@@ -52,7 +50,7 @@ async def serve(
     try:
         async with create_task_group() as tg:
             if signals:
-                await tg.start(_heed_signals, life)
+                await tg.start(_heed_signals, life, signals)
             await tg.start(listener.run)
             port = await listener.listen(port_socket, _tls(settings)) if port_socket else 0
             await listener.listen(own_socket)
@@ -130,17 +128,14 @@ class _Listener(uvicorn.Server):
         await self._life.until_closing()
 
 
-async def _heed_signals(life: Life, *, task_status: TaskStatus[None]) -> None:
-    with anyio.open_signal_receiver(*_SIGNALS) as received:
+async def _heed_signals(
+    life: Life, signals: Sequence[signal.Signals], *, task_status: TaskStatus[None]
+) -> None:
+    with anyio.open_signal_receiver(*signals) as received:
         task_status.started()
-        async for number in _each(received):
+        async for number in received:
             log.info("stopping", why=signal.Signals(number).name)
             life.close()
-
-
-async def _each(received: AsyncIterator[signal.Signals]) -> AsyncIterator[int]:
-    async for number in received:
-        yield int(number)
 
 
 async def _keep_socket(own: OwnSocket, listener: _Listener, period_s: float) -> None:

@@ -31,7 +31,7 @@ class ServerFacts(Struct, frozen=True, kw_only=True):
 class Bounds(Struct, frozen=True, kw_only=True):
     """What no caller can exceed."""
 
-    json_body_bytes: int = 16 << 20
+    json_body_bytes: int = 8 << 20
     blobs_body_bytes: int = 64 << 20
     """Before and after decompression."""
     uploads_at_once: int = 3
@@ -41,6 +41,7 @@ class Bounds(Struct, frozen=True, kw_only=True):
     connections: int = 800
     head_bytes: int = 64 << 10
     """Request line and headers."""
+    path_bytes: int = 8 << 10
     head_timeout_s: float = 30.0
     """For a request's head to arrive, from the first byte of it or of the connection."""
     body_timeout_s: float = 60.0
