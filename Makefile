@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+KILLS ?= 500
+SEED ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
@@ -10,13 +12,14 @@ READY := .venv/.ready
 BIOPSY := examples/biopsy-python
 GROUPS := .ci/requirements.py
 
-.PHONY: help demo test check flow docs wheel constraints clean
+.PHONY: help demo test check flow crash docs wheel constraints clean
 
 help:
 	@echo 'make demo    run the examples through shore and show what comes home'
 	@echo 'make test    the whole test suite'
 	@echo 'make check   format, lint, types, layers, documentation'
 	@echo 'make flow    whole command lines against a real server'
+	@echo 'make crash   kill the server at 500 moments under load (KILLS=, SEED=)'
 	@echo 'make wheel   build the wheel and try it in a clean environment'
 
 demo: $(READY)-run $(BIOPSY)/.venv/.ready
@@ -27,6 +30,9 @@ test: $(READY)-run $(READY)-test $(BIOPSY)/.venv/.ready
 
 flow: $(READY)-run $(READY)-test $(BIOPSY)/.venv/.ready
 	$(BIN)/pytest -m flow $(PYTEST_ARGS)
+
+crash: $(READY)-run $(READY)-test
+	$(BIN)/python tests/crash/exercise.py --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 check: $(READY)-run $(READY)-test $(READY)-check $(READY)-docs
 	$(BIN)/ruff format --check

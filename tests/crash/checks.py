@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import apsw
 
 from shorepower.client.client import Client
+from shorepower.model.errors import ShorepowerError
 from shorepower.model.job import Job
 from shorepower.model.lifecycle import Operation, Reason, State
 from shorepower.model.results import ResultsState
@@ -19,6 +22,10 @@ from .storm import Storm, Told
 
 __all__ = ["check_folders", "check_jobs", "check_ledger", "check_processes", "check_store"]
 
+_COLLECT_LIMIT_S = 30.0
+"""From the end of a job until its results are collected."""
+_LATE_LIMIT_S = 10.0
+"""For a late program to come to life and find that it is not wanted."""
 _STOPS = (Operation.STOP, Operation.KILL)
 _KEPT = frozenset(
     ("store.db", "blobs", "spool", "work", "secrets", "server.log", "server.lock", "lease.json", "client")
@@ -35,16 +42,18 @@ def check_jobs(storm: Storm) -> Iterator[str]:
         if told.id is None:
             yield f"{name}: was never acknowledged"
             continue
-        job = storm.client.wait(told.id, timeout_s=30.0)
-        for fault in (*_check_end(told, job), *_check_output(told, job, storm.client)):
-            yield f"{name} ({told.id}): {fault}"
-        for fault in _check_results(told, job, storm.client):
-            yield f"{name} ({told.id}): {fault}"
+        try:
+            job = storm.client.wait(told.id, timeout_s=0.0 if told.faults else _COLLECT_LIMIT_S)
+            for check in (_check_end, _check_output, _check_results):
+                for fault in check(told, job, storm.client):
+                    yield f"{name} ({told.id}): {fault}"
+        except (ShorepowerError, TimeoutError) as fault:
+            yield f"{name} ({told.id}): {type(fault).__name__}: {fault}"
         if not told.followed_to_end:
             yield f"{name} ({told.id}): its reader never came to the end"
 
 
-def _check_end(told: Told, job: Job) -> Iterator[str]:
+def _check_end(told: Told, job: Job, client: Client) -> Iterator[str]:
     planned = told.planned
     stopped = any(operation in told.asked for operation in _STOPS)
     if planned.exit_code is None:
@@ -115,10 +124,15 @@ def check_ledger(storm: Storm, ground: Ground) -> Iterator[str]:
 
 
 def check_processes(ground: Ground) -> Iterator[str]:
-    """No process of any job is left."""
-    for pid in processes_with({"LEDGER": str(ground.ledger)}):
+    """No process of any job is left; what is left nevertheless is ended now."""
+    mine = {"LEDGER": str(ground.ledger)}
+    deadline = time.monotonic() + _LATE_LIMIT_S
+    while (left := processes_with(mine)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for pid in left:
         try:
             command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            os.kill(pid, signal.SIGKILL)
         except OSError:
             continue  # it is gone
         yield f"process {pid} is left: {command[:200]!r}"

@@ -5,13 +5,16 @@ The product knows nothing of this. Every act below the state directory that a cr
 is a *point* of some *kind*, and is written to the trace before it happens. The process kills itself with
 SIGKILL right before the act that ``POINT`` names: ``KIND:NTH``, or ``-`` for none.
 
-A kind is ``ACT.PLACE``: ``rename.blobs``, ``sqlite-write.store.db-wal``, ``spawned``.
+A kind is ``ACT.PLACE``: ``rename.blobs``, ``sqlite-write.store.db-wal``, ``spawned``. The kind ``late`` is
+a program that was started right before the end but gets no cpu for a while: the next server looks for it
+before it has written down that it is there.
 """
 
 from __future__ import annotations
 
 import builtins
 import os
+import random
 import runpy
 import signal
 import sys
@@ -37,6 +40,9 @@ _PATH_EVENTS = {
     "os.utime": ("utime", 0),
     "fcntl.ioctl": ("ioctl", 0),
 }
+
+_LATE_S = (0.5, 1.0, 1.5, 3.0)
+"""How late a late program is; a new server needs about a second before it looks."""
 
 # Functions without an audit event whose first argument is a descriptor.
 _DESCRIPTOR_CALLS = {
@@ -70,6 +76,10 @@ class Points:
             self._write(self._trace, f"{'KILL ' if deadly else ''}{kind}\n".encode())
             if deadly:
                 signal.raise_signal(signal.SIGKILL)
+
+    def is_next(self, kind: str) -> bool:
+        """Whether the next point of this kind is the deadly one."""
+        return kind == self._kind and self._seen[kind] == self._nth - 1
 
     def place(self, path: object) -> str | None:
         """The first part of a path below the state directory; None for any other path.
@@ -160,9 +170,14 @@ def _arm_spawn(points: Points) -> None:
 
     fork_exec = subprocess._fork_exec  # type: ignore[attr-defined]
 
-    def spawning(*args: Any) -> Any:
+    def spawning(argv: Any, programs: Any, *args: Any) -> Any:
         points.reach("spawn")
-        pid = fork_exec(*args)
+        if points.is_next("late"):
+            pause_s = random.choice(_LATE_S)
+            argv = [b"/bin/sh", b"-c", b'/bin/sleep %.1f; exec "$@"' % pause_s, b"late", *argv]
+            programs = (b"/bin/sh",)
+        pid = fork_exec(argv, programs, *args)
+        points.reach("late")
         points.reach("spawned")
         return pid
 
