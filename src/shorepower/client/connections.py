@@ -24,6 +24,7 @@ LOGIN_TIMEOUT_S = 120.0
 """For the first answer through a program that may ask a person for a password."""
 REAP_TIMEOUT_S = 2.0
 NOISE_BYTES = 1 << 16
+WORDS_BYTES = 2000
 
 Connection = http.client.HTTPConnection
 
@@ -116,6 +117,7 @@ class _ProgramConnection(http.client.HTTPConnection):
         super().__init__("localhost", timeout=LOGIN_TIMEOUT_S)
         self._command, self._label = list(command), label
         self._process: subprocess.Popen[bytes] | None = None
+        self._words = ""
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the connection
 
     def connect(self) -> None:
@@ -146,26 +148,30 @@ class _ProgramConnection(http.client.HTTPConnection):
                 raise OSError(self.last_words() or "the connection ended before the server was reached")
 
     def last_words(self) -> str:
-        """What the program said on its stderr, for an error; empty if it still runs silently."""
+        """What the program said on its stderr, for an error; empty while it still runs."""
         if self._process is not None:
             try:
                 self._process.wait(REAP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 return ""
-        size = self._said.seek(0, os.SEEK_END)
-        self._said.seek(max(0, size - 2000))
-        lines = self._said.read().decode(errors="replace").split("\n")
-        return "; ".join(line.strip() for line in lines if line.strip())
+        if not self._said.closed:
+            size = self._said.seek(0, os.SEEK_END)
+            self._said.seek(max(0, size - WORDS_BYTES))
+            lines = self._said.read().decode(errors="replace").splitlines()
+            self._words = "; ".join(line.strip() for line in lines if line.strip())
+        return self._words
 
     def close(self) -> None:
+        """End the program with its connection. `http.client` calls this too, before errors are told."""
         super().close()
-        process, self._process = self._process, None
-        if process is not None:
-            try:
-                process.wait(REAP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        process = self._process
+        if process is None:
+            return
+        self.last_words()
+        self._process = None
+        if process.poll() is None:
+            process.kill()
+        process.wait()
         self._said.close()
 
 

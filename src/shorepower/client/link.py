@@ -87,15 +87,14 @@ class _SshHooks(_VersionHooks):
         self, address: Address, login: Login | None, places: Places, say: Callable[[str], None]
     ) -> None:
         super().__init__(address.label)
-        self._made = False
         self._arguments = (address, login, places, say)
+        self._asking = threading.Lock()
 
     def before(self) -> None:
-        if not self._made:
-            from .ssh import prepare_master
+        from .ssh import prepare_master
 
+        with self._asking:
             prepare_master(*self._arguments)
-            self._made = True
 
 
 class _PrivateHooks(Hooks):

@@ -19,6 +19,8 @@ __all__ = ["Login", "Places", "RunDefaults", "Settings", "load_settings", "place
 
 PROJECT_FILE = "shore.toml"
 _ETC = Path("/etc/shorepower/config.toml")
+_SSH_DIR_BYTES = 107 - 9 - 17
+"""Less our name of 8 letters and what ssh adds while it makes the socket. Source: ssh, mux.c."""
 _PROJECT_KEYS = ("run", "data", "scripts", "include", "allowed_clusters")
 
 
@@ -50,9 +52,11 @@ class Places(Struct, frozen=True, kw_only=True):
 
     @property
     def ssh_dir(self) -> Path:
-        """Sockets of kept ssh connections; short, as a socket's path has 107 bytes."""
-        short = f"/tmp/shorepower-{os.getuid()}"  # noqa: S108 - owner and mode are checked when it is made
-        return Path(self.runtime_dir or short) / "shorepower-ssh"
+        """Sockets of kept ssh connections; a short path, as a socket's has 107 bytes at most."""
+        folder = Path(self.runtime_dir or "/", "shorepower-ssh")
+        if self.runtime_dir and len(os.fsencode(folder)) <= _SSH_DIR_BYTES:
+            return folder
+        return Path(f"/tmp/shorepower-{os.getuid()}/ssh")  # noqa: S108 - made 0700, its owner is checked
 
 
 class RunDefaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

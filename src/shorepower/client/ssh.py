@@ -6,6 +6,7 @@ factor is asked for once: by a ControlMaster of ours, unless the user's own ssh 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import stat
@@ -35,7 +36,7 @@ _SCRIPT = (
 def ssh_address(address: Address, login: Login | None, places: Places) -> Address:
     """The same server, as a program to run for each connection."""
     own = login is None or login.keep_connection
-    words = [*_base(address, places, own=own), *remote_words(login)]
+    words = [*_options(address, places, own=own), "--", address.ssh, *remote_words(login)]
     return replace(address, command=tuple(words))
 
 
@@ -55,20 +56,19 @@ def prepare_master(
     """
     if login is not None and not login.keep_connection:
         return
-    base = _base(address, places, own=True)
-    if _run([*base[:-1], "-O", "check", base[-1]], ASK_TIMEOUT_S)[0] == 0:
+    options = _options(address, places, own=True)
+    if _run([*options, "-O", "check", "--", address.ssh], ASK_TIMEOUT_S)[0] == 0:
         return
     say(f"connecting to {address.ssh}")
-    command = ["ssh", "-o", "ControlMaster=yes", "-o", f"ControlPersist={KEEP_S}", "-f", "-N", *base[1:]]
-    code, words = _run(command, LOGIN_TIMEOUT_S, ask=True)
+    master = ["-o", "ControlMaster=yes", "-o", f"ControlPersist={KEEP_S}", "-f", "-N"]
+    code, words = _run([*options, *master, "--", address.ssh], LOGIN_TIMEOUT_S, ask=True)
     if code:
         raise Unreachable(f"{address.label} cannot be reached: {words or f'ssh ended with {code}'}")
 
 
 def close_master(address: Address, places: Places) -> None:
     """Let the kept connection go; harmless when there is none."""
-    base = _base(address, places, own=True)
-    _run([*base[:-1], "-O", "exit", base[-1]], ASK_TIMEOUT_S)
+    _run([*_options(address, places, own=True), "-O", "exit", "--", address.ssh], ASK_TIMEOUT_S)
 
 
 def user_has_master(address: Address) -> bool:
@@ -86,16 +86,17 @@ def user_has_master(address: Address) -> bool:
     )
 
 
-def _base(address: Address, places: Places, *, own: bool) -> list[str]:
-    """ssh with its options and the destination at the end."""
+def _options(address: Address, places: Places, *, own: bool) -> list[str]:
+    """ssh with what holds for every use of it; the destination follows ``--``."""
     words = ["ssh", "-o", f"ConnectTimeout={CONNECT_TIMEOUT_S}"]
     words += ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
     if own:
-        words += ["-o", f"ControlPath={_private(places.ssh_dir)}/%C"]
+        name = hashlib.sha256(f"{address.ssh}:{address.ssh_port}".encode()).hexdigest()[:8]
+        words += ["-o", f"ControlPath={_private(places.ssh_dir)}/{name}"]
     words += ["-T"]
     if address.ssh_port:
         words += ["-p", str(address.ssh_port)]
-    return [*words, "--", address.ssh]
+    return words
 
 
 def _private(folder: Path) -> Path:
