@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from support.front_thread import front_thread
+
 HEAVY = {
     "asyncio",
     "anyio",
@@ -30,14 +32,15 @@ main(sys.argv[2:])
 """
 
 
-def loaded(folder: Path, *words: str) -> set[str]:
-    """Every module that one command line loads in an interpreter of its own, without a server."""
+def loaded(folder: Path, *words: str, server: str = "") -> set[str]:
+    """Every module that one command line loads in an interpreter of its own; without a server, or with."""
     told = folder / "modules"
     env = {
         "HOME": str(folder),
         "PATH": os.environ["PATH"],
         "SHORE_AUTOSTART": "0",
         "SHORE_STATE_DIR": str(folder / "state"),
+        "SHORE_SERVER": server,
     }
     subprocess.run(
         [sys.executable, "-c", _CODE, told, *words], env=env, capture_output=True, timeout=60, check=False
@@ -98,6 +101,18 @@ def test_listing_jobs_loads_nothing_of_sending_them(tmp_path: Path) -> None:
         "difflib",
         "shorepower.client.prepare",
     }
+
+
+@pytest.mark.parametrize(
+    "words", [["ps"], ["ps", "--json"], ["show", "@fit"], ["logs", "@fit"], ["ls", "@fit"]]
+)
+def test_looking_at_jobs_loads_little(tmp_path: Path, words: list[str], bare: set[str]) -> None:
+    with front_thread(tmp_path / "run" / "s.sock") as front:
+        front.do(front.dispatcher.add, "ada", name="fit")
+
+        found = loaded(tmp_path, *words, server=front.url) - bare
+
+    assert not found & (HEAVY | {"pathspec", "zstandard", "tomlkit", "subprocess", "difflib"})
 
 
 def test_the_package_itself_loads_nothing() -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 
-from .voice import PREFIX, clean, colour, is_terminal, paint
+from .voice import PREFIX, clean, colour, is_terminal, paint, terminal_width
 
 __all__ = ["LiveLine"]
 
@@ -27,7 +26,7 @@ class LiveLine:
         if not self.on or (moment - self._last < PERIOD_S and not now):
             return
         self._last = moment
-        room = max(shutil.get_terminal_size().columns - len(PREFIX) - 1, 10)
+        room = max(terminal_width() - len(PREFIX) - 1, 10)
         line = clean(text)
         line = line if len(line) <= room else line[: room - 1] + "…"
         self._write(f"\r\x1b[2K{PREFIX}{paint(line, 'dim', on=colour(sys.stderr))}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["clean", "colour", "is_terminal", "paint", "say"]
+__all__ = ["clean", "colour", "is_terminal", "paint", "say", "terminal_width"]
 
 PREFIX = "shore: "
 
@@ -43,6 +43,16 @@ def is_terminal(stream: object) -> bool:
 def colour(stream: object) -> bool:
     """Whether it may be painted. Source: no-color.org."""
     return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def terminal_width() -> int:
+    """Columns of the terminal that this command runs at; 80 where none can be asked."""
+    for descriptor in (2, 1, 0):
+        try:
+            return os.get_terminal_size(descriptor).columns or 80
+        except OSError:
+            continue
+    return 80
 
 
 def paint(text: str, name: str, *, on: bool) -> str:

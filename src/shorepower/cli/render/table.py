@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from datetime import datetime
 
 from ...model.job import Job
 from ...model.lifecycle import State
-from ..voice import clean, colour, is_terminal, paint
+from ..voice import clean, colour, is_terminal, paint, terminal_width
 from .figures import age, percent, short_ids, took
 
 __all__ = ["columns", "jobs_table", "pairs", "state_colour", "why_of"]
@@ -29,7 +28,7 @@ _NAME_WIDTH = 28
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[str]], paints: Sequence[str] = ()) -> str:
     """The lines of a table. ``paints``: for each row, a colour of the cell in the column STATE."""
-    width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else 0
+    width = terminal_width() if is_terminal(sys.stdout) else 0
     on = colour(sys.stdout)
     cells = [[clean(cell) for cell in row] for row in [header, *rows]]
     sizes = [max(_width(row[place]) for row in cells) for place in range(len(header))]
