@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -26,6 +27,8 @@ _COLLECT_LIMIT_S = 30.0
 """From the end of a job until its results are collected."""
 _LATE_LIMIT_S = 10.0
 """For a late program to come to life and find that it is not wanted."""
+_TEMPORARY = re.compile(r".*(\.part|\.tmp|\.new|~)|\.tmp.*|tmp[a-z0-9_]{8}")
+"""Names of half-written files, those that `tempfile` gives among them."""
 _STOPS = (Operation.STOP, Operation.KILL)
 _KEPT = frozenset(
     ("store.db", "blobs", "spool", "work", "secrets", "server.log", "server.lock", "lease.json", "client")
@@ -156,7 +159,7 @@ def check_folders(storm: Storm, ground: Ground) -> Iterator[str]:
 def _check_names(folder: Path) -> Iterator[str]:
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            if name.endswith((".part", ".tmp", ".new", "~")) or name.startswith((".tmp", "tmp")):
+            if _TEMPORARY.fullmatch(name):
                 yield f"{os.path.relpath(os.path.join(parent, name), folder.parent)} is left"
 
 
