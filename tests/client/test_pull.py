@@ -311,7 +311,11 @@ def test_odd_names_come_home_as_they_are(world: World) -> None:
     assert no_parts(world.home)
 
 
-def test_links_come_home_as_links_and_are_never_written_through(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_dir_fd", [True, False])
+def test_links_come_home_as_links_and_are_never_written_through(
+    has_dir_fd: bool, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shorepower.client.landing._HAS_DIR_FD", has_dir_fd)
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "precious").write_text("precious")
@@ -787,7 +791,10 @@ def test_the_ledger_is_kept_short_and_the_undo_folder_small(
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_round_trip_of_random_trees(seed: int, world: World, tmp_path: Path) -> None:
+def test_round_trip_of_random_trees(
+    seed: int, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shorepower.client.landing._HAS_DIR_FD", seed % 4 != 3)  # else as on Windows
     grow(world.home, seed)
     ran = world.submit()
     made = tmp_path / "made"

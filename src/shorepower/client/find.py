@@ -151,7 +151,7 @@ def _never_a_project(folder: Path, home: Path) -> str:
             return "a folder that everybody writes to"
     except OSError:
         return ""
-    return "a mount point" if folder.is_mount() else ""
+    return "a mount point" if os.path.ismount(folder) else ""
 
 
 def _start(root: Path, cwd: Path, workdir: str | None) -> str:

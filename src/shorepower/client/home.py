@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import socket
 import subprocess
 import sys
 import uuid
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +22,10 @@ __all__ = ["OVER_THE_LIMIT", "PullReport", "Target", "choose_target", "machine_i
 
 OVER_THE_LIMIT = "over the limit"
 _MACHINE_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
+_MACHINE_PROGRAMS = {
+    "darwin": ("/usr/sbin/ioreg", "-rd1", "-c", "IOPlatformExpertDevice"),
+    "win32": ("reg", "query", r"HKLM\SOFTWARE\Microsoft\Cryptography", "/v", "MachineGuid", "/reg:64"),
+}
 _NAME_BYTES = 200
 
 
@@ -61,8 +67,8 @@ def machine_id() -> str:
     """An identity of this machine that survives renaming it, for `Origin.host`; never the bare
     machine-id. Source: machine-id(5), which asks to hash it."""
     found = next((text for file in _MACHINE_FILES if (text := _read(file))), "")
-    if not found and sys.platform == "darwin":
-        found = _hardware_uuid()
+    if not found and sys.platform in _MACHINE_PROGRAMS:
+        found = _asked(_MACHINE_PROGRAMS[sys.platform])
     if not found:
         found = f"{socket.gethostname()} {uuid.getnode()}"
     return hashlib.sha256(f"shorepower {found}".encode()).hexdigest()[:32]
@@ -104,10 +110,11 @@ def _read(file: str) -> str:
     return "" if text == "uninitialized" else text
 
 
-def _hardware_uuid() -> str:
-    argv = ["/usr/sbin/ioreg", "-rd1", "-c", "IOPlatformExpertDevice"]
+def _asked(argv: Sequence[str]) -> str:
+    """The first UUID that a program of the system says."""
     try:
-        listing = subprocess.run(argv, capture_output=True, text=True, timeout=5, check=False).stdout
-    except (OSError, subprocess.TimeoutExpired):
+        said = subprocess.run(argv, capture_output=True, text=True, timeout=5, check=False).stdout
+    except (OSError, ValueError, subprocess.TimeoutExpired):
         return ""
-    return next((line.split('"')[-2] for line in listing.splitlines() if "IOPlatformUUID" in line), "")
+    found = re.search(r"\b[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\b", said)
+    return found[0] if found else ""

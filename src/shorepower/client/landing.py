@@ -30,6 +30,7 @@ __all__ = [
 
 _HAS_DIR_FD = os.open in os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_AS_IT_IS = {"follow_symlinks": False} if os.link in os.supports_follow_symlinks else {}
 _MOST_OPEN = 64
 _SHORT_BYTES = 120
 REFUSED_NAME = (errno.EILSEQ, errno.EINVAL, errno.ENAMETOOLONG)
@@ -158,7 +159,7 @@ class Landing:
         """Give a file its name. Raises FileExistsError when something is there by now."""
         old, new = self._both(source, path)
         try:
-            os.link(old.name, new.name, src_dir_fd=old.fd, dst_dir_fd=new.fd, follow_symlinks=False)
+            os.link(old.name, new.name, src_dir_fd=old.fd, dst_dir_fd=new.fd, **_AS_IT_IS)
         except FileExistsError:
             raise
         except OSError as error:
@@ -209,7 +210,7 @@ class Landing:
         """Keep a file of the landing, its mode and time too, at a place outside of it."""
         spot = self.spot(path)
         try:
-            os.link(spot.name, place, src_dir_fd=spot.fd, follow_symlinks=False)
+            os.link(spot.name, place, src_dir_fd=spot.fd, **_AS_IT_IS)
         except OSError:  # another file system, or one without hard links
             with open(self.reader(path), "rb") as source, open(place, "xb") as copy:
                 shutil.copyfileobj(source, copy, 1 << 20)

@@ -38,6 +38,8 @@ class BlobStore:
         self._serial = itertools.count()
         self.whole_trees: set[str] = set()
         """Tree objects found with everything below them; emptied when a blob goes."""
+        self.deletions = 0
+        """Grows when a blob goes."""
 
     def prepare(self) -> None:
         """Make the folders and sweep what dead runs left half-written; once, before any other use.
@@ -108,14 +110,15 @@ class BlobStore:
             place = self.place(digest)
             try:
                 size = os.stat(place, follow_symlinks=False).st_size
-                self.whole_trees.clear()
                 os.unlink(place)
             except FileNotFoundError:
                 continue
             except OSError as error:
                 raise _refused(error) from error
+            finally:
+                self.deletions += 1
+                self.whole_trees.clear()
             freed += size
-        self.whole_trees.clear()
         return freed
 
     def each(self) -> Iterator[tuple[str, int, float]]:
@@ -137,8 +140,10 @@ class BlobStore:
         """The content of all blobs together."""
         return sum(size for _, size, _ in self.each())
 
-    def remember_whole(self, tree: str) -> None:
-        """Note that nothing below a tree object is missing."""
+    def remember_whole(self, tree: str, deletions: int) -> None:
+        """Note that nothing below a tree object was missing when ``deletions`` was read, before looking."""
+        if deletions != self.deletions:
+            return
         if len(self.whole_trees) >= _WHOLE_LIMIT:
             self.whole_trees.clear()
         self.whole_trees.add(tree)

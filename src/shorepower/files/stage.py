@@ -111,12 +111,13 @@ def _look_for_missing(blobs: BlobStore, tree: str, found: dict[str, None], limit
         return True
     if len(found) >= limit:
         return False
+    deletions = blobs.deletions
     try:
         entries = decode_tree(blobs.get(tree))
     except BlobLost:
         found[tree] = None
         return False
-    if depth >= MAX_DEPTH:
+    if depth > MAX_DEPTH:
         raise InvalidRequest(f"the snapshot has more than {MAX_DEPTH} folders inside each other")
     chunks = [digest for entry in entries if entry.kind == "file" for digest in entry.digests]
     missing = blobs.missing(chunks)
@@ -126,7 +127,7 @@ def _look_for_missing(blobs: BlobStore, tree: str, found: dict[str, None], limit
         if entry.kind == "dir":
             whole &= _look_for_missing(blobs, entry.digests[0], found, limit, depth + 1)
     if whole:
-        blobs.remember_whole(tree)
+        blobs.remember_whole(tree, deletions)
     return whole
 
 
