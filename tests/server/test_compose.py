@@ -39,6 +39,7 @@ class Servers:
             "HOME": str(root),
             "SHORE_STATE_DIR": str(root / "state"),
             "XDG_RUNTIME_DIR": str(root / "run"),
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         }
         (root / "run").mkdir(mode=0o700)
         self.started: list[subprocess.Popen[str]] = []

@@ -75,11 +75,11 @@ def _write(file: Path, text: str, *, project: bool) -> None:
     new = real.with_name(f".{real.name}.{os.getpid()}.new")
     try:
         real.parent.mkdir(mode=0o755 if project else 0o700, parents=True, exist_ok=True)
-        mode = real.stat().st_mode & 0o777 if real.exists() else 0o644 if project else 0o600
-        descriptor = os.open(
-            new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode
-        )
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(new, flags, 0o644 if project else 0o600)
         with os.fdopen(descriptor, "wb") as out:
+            if real.exists():
+                os.fchmod(descriptor, real.stat().st_mode & 0o777)
             out.write(text.encode())
             out.flush()
             os.fsync(out.fileno())

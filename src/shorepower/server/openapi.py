@@ -48,6 +48,8 @@ def document() -> dict[str, Any]:
             for method in route.http_methods:
                 kinds |= _complete(told["paths"][place][method.lower()], route)
     told["components"]["schemas"].update(_schemas(kinds, told["components"]["schemas"]))
+    told["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    told["security"] = [{}, {"token": []}]  # nothing on the Unix socket, a token on a port
     told.pop("servers", None)
     return told
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import structlog
 from litestar import get, post
 
 from ...model.caller import Caller
@@ -12,6 +13,8 @@ from ..arguments import TheCaller, TheDispatcher, TheFacts, TheLife
 from ..needs import Need, needs
 
 __all__ = ["ROUTES"]
+
+log = structlog.get_logger(__name__)
 
 
 @get("/v1/server", opt=needs(Need.READ))
@@ -35,6 +38,7 @@ async def stop(dispatcher: TheDispatcher, life: TheLife, facts: TheFacts) -> Sto
     if not facts.private:
         raise NotAllowed("this is no private server: whoever administers it stops it")
     counts = await dispatcher.counts()
+    log.info("stopping", why="asked to")
     life.close()
     return StopAnswer(running=counts.get(State.RUNNING, 0) + counts.get(State.SUSPENDED, 0))
 
