@@ -175,7 +175,8 @@ def _as_named(root: Path, start: str, file: Path | None) -> str:
         return ""
     if not file.is_relative_to(root):
         return str(file)
-    return Path(os.path.relpath(file, root / start)).as_posix()
+    name = Path(os.path.relpath(file, root / start)).as_posix()
+    return f"./{name}" if name.startswith("-") else name  # no interpreter takes it for an option
 
 
 def _place_of(file: Path) -> Path:
