@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support.place import Place, a_place
 
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(200)]
@@ -50,9 +51,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 @pytest.mark.parametrize(("name", "text"), [("train.R", R_SCRIPT), ("train.py", PYTHON_SCRIPT)])
-def test_a_server_killed_ten_times_costs_an_attached_run_nothing(
-    place: Place, name: str, text: str
-) -> None:
+def test_ten_kills_of_the_server_cost_an_attached_run_nothing(place: Place, name: str, text: str) -> None:
     if name.endswith(".R") and shutil.which("Rscript", path=place.env["PATH"]) is None:
         pytest.skip("Rscript is not installed; the Python script takes its place")
     place.write(name, text)

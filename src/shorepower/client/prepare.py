@@ -18,6 +18,7 @@ from ..model.runtime import Session
 from .asked import asked_for
 from .environment import Environment, gather
 from .interpreters import Chosen, choose, choose_elsewhere, find_program, read_script
+from .names import shown
 from .options import Options, parse_size
 from .project import Data, FoundProject, Limits, ProjectView, find_project, look_over
 from .sbatch import Directives, read_directives
@@ -273,7 +274,7 @@ class _Preparation:
         options, root = self.options, self.found.root
         typed = self.words[0]
         return JobSpec(
-            name=options.name or self.directives.name or typed.rpartition("/")[2] or typed,
+            name=options.name or self.directives.name or shown(typed.rpartition("/")[2] or typed)[:100],
             argv=argv,
             cluster=self.cluster,
             queue=options.queue or self.directives.queue or self.settings.run.queue,

@@ -29,7 +29,7 @@ def unknown(what: str, given: str, known: Iterable[str]) -> str:
 
 def check(spec: JobSpec, clusters: dict[str, ClusterInfo]) -> tuple[Fault, ...]:
     """Every fault of a spec at once; empty when it may be accepted."""
-    faults = [*_check_shape(spec)]
+    faults = [*_check_shape(spec), *_check_text(spec)]
     info = clusters.get(spec.cluster)
     if info is None:
         faults.append(Fault("cluster", unknown("cluster", spec.cluster, clusters)))
@@ -68,6 +68,20 @@ def _check_shape(spec: JobSpec) -> Iterable[Fault]:
         yield Fault("grace_s", "the grace is between 0 s and 1 h")
     if not 0 <= spec.umask <= 0o777:
         yield Fault("umask", "a umask is between 000 and 777")
+
+
+def _check_text(spec: JobSpec) -> Iterable[Fault]:
+    """A spec is JSON, and so UTF-8; a name of a file need not be."""
+    texts = [("argv", word) for word in spec.argv]
+    texts += [("workdir", spec.workdir), ("project", spec.project)]
+    texts += [(f"env.{key}", value) for key, value in spec.env.items()]
+    texts += [("links", path) for link in spec.links for path in (link.path, link.target)]
+    for field, text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            seen = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            yield Fault(field, f"{seen!r} is not UTF-8, so no job can name it; give it another name")
 
 
 def _check_room(spec: JobSpec, info: ClusterInfo) -> Iterable[Fault]:
