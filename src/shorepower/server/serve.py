@@ -45,15 +45,12 @@ async def serve(
     StateDirectoryFault when it cannot listen, InvalidRequest for a certificate that is none.
     """
     listener = _Listener(app, life, settings)
-    port_socket = await to_thread.run_sync(bind_port, settings.listen) if settings.listen else None
-    own_socket = await to_thread.run_sync(own.bind)
     try:
         async with create_task_group() as tg:
             if signals:
                 await tg.start(_heed_signals, life, signals)
             await tg.start(listener.run)
-            port = await listener.listen(port_socket, _tls(settings)) if port_socket else 0
-            await listener.listen(own_socket)
+            port = await _open(listener, own, settings)
             tg.start_soon(_keep_socket, own, listener, settings.socket_check_s)
             if idle_for_s is not None and settings.idle_stop_s:
                 tg.start_soon(_stop_when_idle, life, idle_for_s, settings)
@@ -64,6 +61,16 @@ async def serve(
             tg.cancel_scope.cancel()
     finally:
         own.remove()
+
+
+async def _open(listener: _Listener, own: OwnSocket, settings: ServeSettings) -> int:
+    """Listen on everything, the Unix socket last: who sees it finds the whole server. The TCP port."""
+    port = 0
+    if settings.listen:
+        tls = await to_thread.run_sync(_tls, settings)
+        port = await listener.listen(await to_thread.run_sync(bind_port, settings.listen), tls)
+    await listener.listen(await to_thread.run_sync(own.bind))
+    return port
 
 
 class _Listener(uvicorn.Server):
