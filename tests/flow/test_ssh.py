@@ -1,6 +1,7 @@
 """``shore login ssh://host``: our HTTP through a real ssh to a real sshd on this machine."""
 
 import contextlib
+import json
 import os
 import pwd
 import shutil
@@ -156,6 +157,32 @@ def test_what_a_login_prints_does_no_harm(place: Place, remote: Remote) -> None:
 
     assert done.code == 0, done
     assert place.shore("run", "--", "echo", "a").stdout == "a\n"
+
+
+def test_a_server_of_mine_on_another_host_is_reached_there(place: Place, remote: Remote) -> None:
+    place.shore("ps")
+    place.shore("server", "stop")
+    lease = {"host": "hpc", "boot_id": "other", "pid": 1, "v": 1}
+    (place.state / "lease.json").write_text(json.dumps(lease))
+
+    done = place.shore("run", "--", "echo", "a")
+
+    assert done.stdout == "a\n", done
+    assert "your server runs on hpc" in done.stderr
+    assert f"SHORE_STATE_DIR={place.state} shore connect" in (remote.folder / "calls").read_text()
+    assert list((remote.home / "run" / "shorepower").glob("*.sock"))
+
+
+def test_a_host_that_is_gone_is_no_obstacle(place: Place) -> None:
+    place.shore("ps")
+    place.shore("server", "stop")
+    lease = {"host": "nowhere.invalid", "boot_id": "other", "pid": 1, "v": 1}
+    (place.state / "lease.json").write_text(json.dumps(lease))
+
+    here = place.shore("run", "--", "echo", "b")
+
+    assert "looking whether it can be started here" in here.stderr
+    assert here.stdout == "b\n", here
 
 
 @pytest.mark.parametrize(

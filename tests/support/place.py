@@ -87,6 +87,7 @@ class Place:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            bufsize=0,  # so that nothing read ahead is lost to `communicate`
         )
 
     def pid(self) -> int:

@@ -174,9 +174,9 @@ class Attached:
             self._say(running_line(job, self.view.runtime))
 
     def _write(self, piece: OutputPiece) -> None:
-        self._line.hide()
         if not self._said_running and self.job.started_at is None:
             self._first_words()
+        self._line.hide()
         if self._remembered is not None:
             self._remembered.add(piece)
         if self.view.stream not in (None, piece.stream.value):

@@ -31,7 +31,8 @@ def steer(operation: str, given: dict[str, Any]) -> int:
             try:
                 job = _watch(client, client.control(name, Operation(operation)), Operation(operation))
             except ShorepowerError as error:
-                code = code or exit_code(error, ["--json"] if given["as_json"] else [])
+                failed = exit_code(error, ["--json"] if given["as_json"] else [])  # tells it, too
+                code = code or failed
                 continue
             jobs.append(job)
             if not given["as_json"]:

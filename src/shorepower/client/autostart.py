@@ -18,8 +18,9 @@ from .settings import Places
 
 __all__ = ["START_TIMEOUT_S", "answers", "scrubbed", "start", "wait_until_gone"]
 
-START_TIMEOUT_S = 40.0
-"""From the start until the socket answers; a cold start on a slow network disk takes long."""
+START_TIMEOUT_S = 90.0
+"""From the start until the socket answers: a cold start on a slow network disk takes long, and another
+host's lease is watched for a minute before it counts as dead."""
 OTHER_STARTER_S = 3.0
 """How long to go on waiting when our own server gave up: another one may be on its way."""
 STOP_TIMEOUT_S = 20.0

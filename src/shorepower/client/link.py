@@ -58,6 +58,8 @@ def link(
     """A transport to the server to use. Nothing is connected yet; with ``start``, a private server is
     started when the first request finds none."""
     address, login = which_server(settings, named)
+    if address.private and start and (there := _on_another_host(settings, environ, say)):
+        address, login = there
     hooks: Hooks = _VersionHooks(address.label)
     if address.private:
         hooks = _PrivateHooks(settings, environ, say, start=start and settings.autostart)
@@ -69,6 +71,28 @@ def link(
     return Transport(
         address, version=__version__, token=_token(address, login, environ), environ=environ, hooks=hooks
     )
+
+
+def _on_another_host(
+    settings: Settings, environ: Mapping[str, str], say: Callable[[str], None]
+) -> tuple[Address, Login] | None:
+    """The way to the user's own server when another host runs it; None: here, or nobody can be reached."""
+    from .elsewhere import login_there, serving_host
+
+    host = serving_host(settings.places)
+    if not host:
+        return None
+    from .ssh import prepare_master
+
+    login = login_there(host, environ)
+    address = parse_address(login.url)
+    say(f"your server runs on {host}")
+    try:
+        prepare_master(address, login, settings.places, say)
+    except Unreachable as error:
+        say(f"{error}; looking whether it can be started here")
+        return None
+    return address, login
 
 
 class _VersionHooks(Hooks):

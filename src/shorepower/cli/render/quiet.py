@@ -31,6 +31,8 @@ _ENDS = {
     Reason.ABANDONED: "abandoned",
     Reason.DEPENDENCY: "never started",
 }
+_BUSY_ENOUGH = 0.2
+"""Of a cpu; below that there is nothing to tell unless cpus were asked for."""
 _SAID = (Reason.TIME_LIMIT, Reason.STOPPED, Reason.KILLED)
 _USED_LITTLE = 0.5
 """Below this part of what was asked for, the summary says both figures."""
@@ -139,8 +141,10 @@ def _used(job: Job) -> list[str]:
             parts.append(f"peak {_of(usage.peak_memory_mib, asked.memory_mib)}")
     if usage.wall_time_s >= 1 and usage.cpu_time_s:
         busy = usage.cpu_time_s / usage.wall_time_s
-        of = f" of {asked.cpu_count:g} cpus" if asked.cpu_count else " cpus"
-        parts.append(f"{busy:.1f}{of} busy")
+        if asked.cpu_count:
+            parts.append(f"{busy:.1f} of {asked.cpu_count:g} cpus busy")
+        elif busy >= _BUSY_ENOUGH:
+            parts.append(f"{busy:.1f} cpus busy")
     return parts
 
 
