@@ -233,7 +233,8 @@ def test_the_program_has_three_descriptors_its_umask_and_default_signals(bench):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 def test_what_ends_the_program_does_not_end_the_wrapper(bench, number):
-    wrapper = bench.start(["sh", "-c", "echo up; sleep 60"])
+    code = "import signal, time; signal.signal(2, signal.SIG_DFL); print('up', flush=True); time.sleep(60)"
+    wrapper = bench.start([sys.executable, "-c", code])
     while bench.output() != b"up\n":
         time.sleep(0.002)
     os.killpg(wrapper.pid, number)

@@ -18,6 +18,7 @@ __all__ = [
     "TICKS_PER_S",
     "Process",
     "ancestors",
+    "command_line",
     "environment",
     "find",
     "held",
@@ -117,6 +118,12 @@ def environment(pid: int, limit: int = 1 << 22) -> list[bytes] | None:
     except OSError:
         return None
     return data.split(b"\0")
+
+
+def command_line(pid: int) -> bytes | None:
+    """The arguments of a process, each closed by a NUL; None when there is none. Read no further than a
+    script on it may reach."""
+    return _read(f"/proc/{pid}/cmdline", 1 << 16)
 
 
 def ancestors(pid: int, processes: Iterable[Process]) -> set[int]:

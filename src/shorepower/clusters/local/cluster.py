@@ -240,7 +240,7 @@ class LocalCluster(Cluster):
         if found.note is not None:
             self._ender.go_on(job, found.note)
         elif found.stopped:
-            self._begin(self._ender.suspend, job)  # the one before may not have reached all of it
+            self._begin(self._ender.suspend_again, job)
         self._launch(job)
 
     def _standing(self, job: LocalJob) -> Observation:

@@ -18,6 +18,8 @@ __all__ = ["Ender"]
 log = structlog.get_logger(__name__)
 
 _START_TAKES_S = 5.0
+_FIRST_SIGNAL_S = 2.0
+_HUNDREDTH_S = 0.01
 _LOOK_AGAIN_S = 0.05
 _KILL_AGAIN_S = 0.5
 
@@ -38,15 +40,21 @@ class Ender:
             await self._hurry(job, cause)
             return
         clock = self._site.clock
-        job.ending = Ending(cause, clock.steady() + grace_s, uptime_cs())
+        job.ending = ending = Ending(cause, clock.steady() + grace_s, uptime_cs())
+        job.wake()
+        begun = False
         try:
             await self._spawned(job)
             if job.stage is Stage.RUNNING:
                 await self._note(job)
                 self._begin(self.carry_out, job)
-        except BaseException:
-            job.ending = None
-            raise
+                begun = True
+        finally:
+            if not begun:
+                job.ending = None
+        if begun:
+            with anyio.move_on_after(_FIRST_SIGNAL_S):
+                await ending.sent.wait()
 
     def go_on(self, job: LocalJob, note: Note) -> None:
         """Go on with what a server before this one has begun."""
@@ -63,6 +71,12 @@ class Ender:
             job.suspended = True
             self._tell(job, State.SUSPENDED)
 
+    async def suspend_again(self, job: LocalJob) -> None:
+        """A job found suspended: who suspended it may not have got to the end of it."""
+        async with job.operating:
+            if job.suspended and job.ending is None and not job.gone.is_set():
+                await self._site.tree_work(job.tree(self._site.families).suspend)
+
     async def resume(self, job: LocalJob) -> None:
         """Let every process go on."""
         await self._only_running(job)
@@ -75,33 +89,38 @@ class Ender:
         """End it; returns when its wrapper has ended."""
         ending = job.ending
         assert ending is not None
+        if uptime_cs() <= ending.up_cs:
+            await anyio.sleep(_HUNDREDTH_S)  # so that the records tell who was first
         if ending.cause is not Reason.KILLED:
-            await self._terminate(job)
+            await self._terminate(job, ending)
         clock, period_s = self._site.clock, self._site.settings.period_s
         while not job.gone.is_set() and (left_s := ending.kill_at - clock.steady()) > 0:
             await job.wait_woken(min(left_s, period_s))
-        await self._kill(job)
+        await self._kill(job, ending)
 
-    async def _terminate(self, job: LocalJob) -> None:
+    async def _terminate(self, job: LocalJob, ending: Ending) -> None:
         """Every process there is gets one SIGTERM; what it starts to clear up with gets none."""
         while not job.gone.is_set():
             async with job.operating:
                 reached = await self._site.tree_work(job.tree(self._site.families).terminate)
                 job.suspended = False
+            ending.sent.set()
             if reached:
                 return
             await job.wait_woken(_LOOK_AGAIN_S)  # the wrapper has not got as far as the program
 
-    async def _kill(self, job: LocalJob) -> None:
+    async def _kill(self, job: LocalJob, ending: Ending) -> None:
         enough = anyio.current_time() + self._site.settings.wrapper_grace_s
         wait_s = _LOOK_AGAIN_S
         while not job.gone.is_set():
             async with job.operating:
                 await self._site.tree_work(job.tree(self._site.families).kill)
+                ending.sent.set()
                 if anyio.current_time() > enough:
                     await self._site.tree_work(job.tree(self._site.families).kill_wrapper)
             await job.wait_woken(wait_s)
             wait_s = min(wait_s * 2, _KILL_AGAIN_S)
+        ending.sent.set()
 
     async def _hurry(self, job: LocalJob, cause: Reason) -> None:
         """KILLED cuts the grace of a stop short."""

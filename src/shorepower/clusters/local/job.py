@@ -93,6 +93,8 @@ class Ending:
     def __init__(self, cause: Reason, kill_at: float, up_cs: int) -> None:
         self.cause, self.kill_at, self.up_cs = cause, kill_at, up_cs
         """``kill_at``: steady seconds. ``up_cs``: when this began, before the first signal."""
+        self.sent = anyio.Event()
+        """The first signal is on its way, or there was nobody left to send it to."""
 
     def note(self, now: datetime) -> Note:
         """As it is written down."""
@@ -156,7 +158,7 @@ class LocalJob:
 
     def tree(self, families: Families) -> Tree:
         """Its processes."""
-        return Tree(self.family, families)
+        return Tree(self.name, self.family, families)
 
     def seen(
         self, clock: Clock, host: str, state: State, reason: Reason | None = None, why: str = ""

@@ -51,10 +51,10 @@ _NOT_FOUND, _NO_PROGRAM = 127, "the program, or the interpreter that it names, w
 def end_of(seen: Exit, note: Note | None, *, out_of_memory: bool = False) -> End:
     """How an attempt with an exit record ended.
 
-    What ended before the note was written ended on its own. ``out_of_memory``: the kernel is known to
-    have ended a process for want of memory meanwhile.
+    What ended no later than the note was written ended on its own: the first signal comes later.
+    ``out_of_memory``: the kernel is known to have ended a process for want of memory meanwhile.
     """
-    if note is not None and note.cause in _CAUSES and _after(seen, note):
+    if note is not None and note.cause in _CAUSES and seen.up_cs > note.up_cs:
         state, why = _CAUSES[note.cause]
         return _end(seen, state, note.cause, why)
     if seen.launch is not Launch.NOTHING:
@@ -103,12 +103,6 @@ def _end(seen: Exit, state: State, reason: Reason | None, why: str) -> End:
         started_at=seen.began_at,
         ended_at=seen.at,
     )
-
-
-def _after(seen: Exit, note: Note) -> bool:
-    """Within the same hundredth of a second only a success can have come before the signal: finding the
-    processes to signal takes longer than that."""
-    return seen.up_cs > note.up_cs or (seen.up_cs == note.up_cs and seen.code != 0)
 
 
 def _name(number: int) -> str:

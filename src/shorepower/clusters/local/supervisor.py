@@ -129,7 +129,7 @@ class Supervisor:
                 now = self._site.clock.now()
                 if await self._site.file_work(job.part.forbid, job.ending.cause, now):
                     return forbidden(job.ending.cause, now)
-            await anyio.sleep(wait_s)
+            await job.wait_woken(wait_s)
             wait_s = min(wait_s * 2, _RETRY_MOST_S)
 
     def _not_started(self, why: str) -> End:

@@ -11,7 +11,7 @@ import os
 import signal
 
 from ...host.families import Families, Family
-from ...host.processes import Process, find, send
+from ...host.processes import Process, command_line, find, send
 
 __all__ = ["Tree"]
 
@@ -22,28 +22,35 @@ _ROUNDS = 200
 class Tree:
     """The processes of one attempt; the wrapper is told apart from the rest."""
 
-    def __init__(self, family: Family, families: Families) -> None:
-        self._family, self._families = family, families
+    def __init__(self, name: str, family: Family, families: Families) -> None:
+        self._name, self._family, self._families = name, family, families
 
     def members(self) -> list[Process]:
         """Everything living but the wrapper."""
-        tree = self._families.sort({"": self._family})[""]
+        tree = self._families.sort({self._name: self._family})[self._name]
         return [one for one in tree if not self._is_wrapper(one)]
 
     def terminate(self) -> int:
-        """SIGTERM to every member, also to stopped ones; how many there were."""
+        """SIGTERM to every member, also to stopped ones; how many of them can have taken notice.
+
+        What the wrapper has just forked may still have the wrapper's own handlers, and become the
+        program as if nothing had been sent: it does not count.
+        """
         members = self._freeze()
+        unborn = command_line(self._family.leader)
+        reached = 0
         for one in members:
+            reached += one.parent != self._family.leader or command_line(one.pid) != unborn
             send(one.pid, one.start_time, signal.SIGTERM)
         self._thaw(members)
-        return len(members)
+        return reached
 
     def kill(self) -> int:
         """SIGKILL to every member; how many there were. The wrapper goes on and records the end."""
         members = self._freeze()
         for one in members:
             send(one.pid, one.start_time, signal.SIGKILL)
-        self._thaw([])
+        send(self._family.leader, self._family.start_time, signal.SIGCONT)
         return len(members)
 
     def suspend(self) -> None:
@@ -69,12 +76,7 @@ class Tree:
         return (one.pid, one.start_time) == (self._family.leader, self._family.start_time)
 
     def _freeze(self) -> list[Process]:
-        leader, start_time = self._family.leader, self._family.start_time
-        if leader and find(leader, start_time):
-            try:
-                os.killpg(leader, signal.SIGSTOP)
-            except OSError:  # it ended this moment
-                pass
+        self._send_to_group(signal.SIGSTOP)
         frozen: dict[tuple[int, int], Process] = {}
         for _ in range(_ROUNDS):
             new = [one for one in self.members() if (one.pid, one.start_time) not in frozen]
@@ -86,6 +88,16 @@ class Tree:
         return list(frozen.values())
 
     def _thaw(self, members: list[Process]) -> None:
+        """The wrapper last: as long as it is stopped the job counts as suspended."""
         for one in members:
             send(one.pid, one.start_time, signal.SIGCONT)
-        send(self._family.leader, self._family.start_time, signal.SIGCONT)
+        self._send_to_group(signal.SIGCONT)
+
+    def _send_to_group(self, number: int) -> None:
+        """At one stroke, while the wrapper lives: then the group's number is the wrapper's."""
+        leader, start_time = self._family.leader, self._family.start_time
+        if leader and find(leader, start_time):
+            try:
+                os.killpg(leader, number)
+            except OSError:  # it ended this moment
+                pass

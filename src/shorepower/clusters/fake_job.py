@@ -1,0 +1,93 @@
+"""One submission of the fake cluster, and its output."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import anyio
+import anyio.lowlevel
+
+from ..model.lifecycle import Observation, Reason, State
+from ..model.output import Stream
+from .contract import Order, OutputSource
+
+__all__ = ["FakeJob", "Outcome", "outcome"]
+
+
+Outcome = tuple[State, Reason | None, int | None, int | None, str]
+"""State, reason, exit code, signal, sentence."""
+
+
+def outcome(code: int) -> Outcome:
+    """How a program ends that ends with this code."""
+    if code == 0:
+        return State.COMPLETED, None, 0, None, ""
+    if code > 128:
+        return State.FAILED, Reason.SIGNAL, code, code - 128, f"it was ended by signal {code - 128}"
+    return State.FAILED, Reason.EXIT_CODE, code, None, f"it ended with exit code {code}"
+
+
+class FakeJob(OutputSource):
+    """See the module."""
+
+    def __init__(self, order: Order | None) -> None:
+        self.order = order
+        self.state, self.why = State.PENDING, ""
+        self.reason: Reason | None = Reason.QUEUED
+        self.code: int | None = None
+        self.signal: int | None = None
+        self.started_at: datetime | None = None
+        self.ended_at: datetime | None = None
+        self.as_of = 0.0
+        self.stubborn = False
+        self.step = 0
+        self.ended, self.going = anyio.Event(), anyio.Event()
+        self.going.set()
+        self._data = {Stream.STDOUT: bytearray(), Stream.STDERR: bytearray()}
+        self._grew = anyio.Event()
+
+    def seen(self, now: float) -> Observation:
+        """How it stands."""
+        assert self.order is not None
+        self.as_of = max(self.as_of + 1e-6, now)
+        return Observation(
+            submission=self.order.submission,
+            tasks=self.order.tasks,
+            as_of=self.as_of,
+            source="fake",
+            state=self.state,
+            reason=self.reason,
+            why=self.why,
+            exit_code=self.code,
+            signal=self.signal,
+            host="fakehost" if self.started_at else "",
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+        )
+
+    def write(self, stream: Stream, data: bytes) -> None:
+        """More output."""
+        self._data[stream] += data
+        self.wake()
+
+    def wake(self) -> None:
+        """Readers look again."""
+        grew, self._grew = self._grew, anyio.Event()
+        grew.set()
+
+    async def read(self, stream: Stream, offset: int, limit: int) -> tuple[int, bytes]:
+        await anyio.lowlevel.checkpoint()
+        return offset, bytes(self._data[stream][offset : offset + limit])
+
+    async def grown(self, stdout: int, stderr: int, timeout_s: float) -> bool:
+        def longer() -> bool:
+            return len(self._data[Stream.STDOUT]) > stdout or len(self._data[Stream.STDERR]) > stderr
+
+        await anyio.lowlevel.checkpoint()
+        with anyio.move_on_after(timeout_s):
+            while not longer():
+                await self._grew.wait()
+        return longer()
+
+    async def size(self, stream: Stream) -> int:
+        return len(self._data[stream])
