@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+CRASH_ARGS ?=
 KILLS ?= 500
 SEED ?=
 
@@ -28,11 +29,20 @@ demo: $(READY)-run $(BIOPSY)/.venv/.ready
 test: $(READY)-run $(READY)-test $(BIOPSY)/.venv/.ready
 	$(BIN)/pytest $(PYTEST_ARGS)
 
+contract: $(READY)-run $(READY)-test
+	$(BIN)/pytest tests/contract $(PYTEST_ARGS)
+
 flow: $(READY)-run $(READY)-test $(BIOPSY)/.venv/.ready
 	$(BIN)/pytest -m flow $(PYTEST_ARGS)
 
 crash: $(READY)-run $(READY)-test
 	$(BIN)/python tests/crash/exercise.py --kills $(KILLS) $(if $(SEED),--seed $(SEED))
+
+crash: $(READY)-run $(READY)-test
+	$(BIN)/python tests/crash/exercise.py $(CRASH_ARGS)
+
+bench: $(READY)-run
+	$(BIN)/python bench/run.py --write docs/benchmarks.md
 
 check: $(READY)-run $(READY)-test $(READY)-check $(READY)-docs
 	$(BIN)/ruff format --check
