@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .live import LiveLine
-from .voice import is_terminal, say
+from .voice import ENDING, is_terminal, say
 
 if TYPE_CHECKING:
     from ..client.client import Client
@@ -43,6 +44,7 @@ def launch(client: Client, words: Sequence[str], options: Options, *, quiet: boo
     """Prepare, send, submit. Ctrl-C before the acknowledgement leaves nothing behind."""
     from ..client.client import new_key
     from ..client.deliver import deliver, submit
+    from .render.asked import asked_line
     from .render.quiet import sent_line
 
     with _leaving_nothing():
@@ -53,6 +55,8 @@ def launch(client: Client, words: Sequence[str], options: Options, *, quiet: boo
             sent = deliver(client, prepared, progress=_progress(line))
         if not quiet:
             say(sent_line(prepared, sent))
+            if asked := asked_line(prepared.spec.resources, enforces_memory=prepared.enforces_memory):
+                say(asked)
             if linked := _linked_line(prepared):
                 say(linked)
     with _held_back() as interrupted:
@@ -129,11 +133,15 @@ def _write_setting(file: Path, key: str, value: bool) -> None:
 
 
 def _progress(line: LiveLine) -> Callable[[SendProgress], None]:
+    from ..model.resources import format_duration
     from .render.figures import format_bytes
+
+    began = time.monotonic()
 
     def show(at: SendProgress) -> None:
         if at.total_bytes > 1 << 20:
-            line.show(f"{at.phase} {format_bytes(at.done_bytes)} of {format_bytes(at.total_bytes)}")
+            amount = f"{format_bytes(at.done_bytes)} of {format_bytes(at.total_bytes)}"
+            line.show(f"{at.phase}  {amount}  {format_duration(time.monotonic() - began)}")
 
     return show
 
@@ -172,7 +180,7 @@ def _held_back() -> Iterator[Callable[[], bool]]:
             os._exit(130)
         seen.append(number)
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if _main() else ()
+    numbers = (signal.SIGINT, *ENDING) if _main() else ()
     kept = {number: signal.signal(number, note) for number in numbers}
     try:
         yield lambda: bool(seen)

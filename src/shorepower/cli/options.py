@@ -37,7 +37,7 @@ _FOREIGN = {
     "--after": "--after: dependencies are not in this version of shorepower",
     "--after-ok": "--after-ok: dependencies are not in this version of shorepower",
     "--after-any": "--after-any: dependencies are not in this version of shorepower",
-    "--retries": "--retries: retries are not in this version of shorepower; shore rerun ID runs a job again",
+    "--retries": "--retries is not in this version of shorepower; shore rerun ID runs a job again",
     "--grow-memory": "--grow-memory is not in this version of shorepower; shore rerun ID -m 16G",
     "--signal": "--signal is not in this version of shorepower; a time limit sends SIGTERM first",
     "--grid": "--grid: sweeps are not in this version of shorepower",

@@ -50,6 +50,8 @@ class Prepared(Struct, frozen=True, kw_only=True):
     """Open at its beginning."""
     here: bool = True
     """The cluster sees this file system."""
+    enforces_memory: bool = True
+    """The cluster ends a job that takes more memory than it asked for."""
     notes: tuple[str, ...] = ()
     """Sentences to show before the start."""
 
@@ -120,6 +122,7 @@ class _Preparation:
             chosen=self.chosen,
             stdin=stdin,
             here=self.here,
+            enforces_memory=info.capabilities.enforces_memory,
             notes=(*self.notes, *self.found.notes, *(view.notes if view else ())),
         )
 
@@ -280,7 +283,7 @@ class _Preparation:
             queue=options.queue or self.directives.queue or self.settings.run.queue,
             script=typed if self.script is not None else "",
             resources=resources,
-            env=self._slurm_facts() | self.environment.env,
+            env=self._slurm_facts(resources) | self.environment.env,
             secrets=tuple(sorted(self.environment.secrets)),
             project=str(root),
             workdir=str(root / self.found.workdir) if options.in_place else self.found.workdir,
@@ -295,11 +298,11 @@ class _Preparation:
             within_s=options.within_s,
         )
 
-    def _slurm_facts(self) -> dict[str, str]:
+    def _slurm_facts(self, resources: Resources) -> dict[str, str]:
         """What a script with ``#SBATCH`` lines may read everywhere, as far as it is known here."""
         if not self.directives.present:
             return {}
-        cpus = self.options.cpus or self.directives.cpus
+        cpus = resources.cpu_count
         told = {
             "SLURM_JOB_NAME": self.options.name or self.directives.name or self.words[0].rpartition("/")[2],
             "SLURM_SUBMIT_DIR": str(self.cwd),

@@ -101,9 +101,12 @@ def _attend(client: Client, job: Job, spec: JobSpec, given: dict[str, Any]) -> i
     from ...client.pull import ATTACHED_LIMIT_BYTES
     from ..attached import Attached, View
     from ..ending import finish, left_running
+    from ..render.asked import asked_line
 
     if not given["as_json"]:
         say(f"{spec.cluster} · {job.name} as it was sent")
+        if asked := asked_line(spec.resources):
+            say(asked)
     attached = Attached(
         client, job, View(as_json=given["as_json"], on_interrupt=client.settings.run.on_interrupt)
     )

@@ -9,6 +9,7 @@ from datetime import datetime
 from ...model.job import Job, JobSpec
 from ...model.lifecycle import Attempt
 from ...model.resources import format_duration, format_memory
+from .asked import asked_words
 from .figures import age, elapsed_s, format_bytes, percent, short_id, took
 from .table import pairs, state_colour
 
@@ -80,16 +81,7 @@ def _ran(job: Job, now: datetime) -> str:
 
 
 def _asked(job: Job) -> str:
-    asked = job.resources
-    parts = [
-        f"{asked.cpu_count:g} cpus" if asked.cpu_count is not None else "",
-        format_memory(asked.memory_mib) if asked.memory_mib else "",
-        f"{asked.gpu_count} GPUs{' ' + asked.gpu_type if asked.gpu_type else ''}"
-        if asked.gpu_count
-        else "",
-        f"at most {format_duration(asked.wall_time_s)}" if asked.wall_time_s else "",
-    ]
-    return " · ".join(part for part in parts if part) or "nothing was asked for"
+    return " · ".join(asked_words(job.resources)) or "nothing was asked for"
 
 
 def _used(job: Job) -> str:

@@ -1,0 +1,30 @@
+"""What a job asks for, in words. Pure."""
+
+from __future__ import annotations
+
+from ...model.resources import Resources, format_duration, format_memory
+
+__all__ = ["asked_line", "asked_words"]
+
+
+def asked_words(asked: Resources, *, memory: str = "") -> list[str]:
+    """``4 cpus``, ``8 GiB``, ``2 GPUs a100``, ``at most 30 min 00 s``; ``memory`` follows its figure."""
+    parts = []
+    if asked.cpu_count is not None:
+        parts.append(f"{asked.cpu_count:g} {'cpu' if asked.cpu_count == 1 else 'cpus'}")
+    if asked.memory_mib:
+        parts.append(format_memory(asked.memory_mib) + memory)
+    if asked.gpu_count:
+        word = "GPU" if asked.gpu_count == 1 else "GPUs"
+        parts.append(f"{asked.gpu_count} {word}" + (f" {asked.gpu_type}" if asked.gpu_type else ""))
+    if asked.wall_time_s:
+        parts.append(f"at most {format_duration(asked.wall_time_s)}")
+    return parts
+
+
+def asked_line(asked: Resources, *, enforces_memory: bool = True) -> str:
+    """``asks for 4 cpus, 8 GiB of memory, at most 30 min 00 s``, so that a slip is seen before it hurts;
+    empty when nothing is asked for."""
+    memory = " of memory" + ("" if enforces_memory else " (kept free for it, but not enforced)")
+    words = asked_words(asked, memory=memory)
+    return f"asks for {', '.join(words)}" if words else ""
