@@ -27,6 +27,9 @@ _THREAD_CAPS = (
     "R_DATATABLE_NUM_THREADS",
 )
 
+_SBATCH = "SLURM_SUBMIT_DIR"
+"""Set for every script that has ``#SBATCH`` lines; what else such a script finds is known only here."""
+
 
 def order_of(job: Job, spec: JobSpec, submission: Submission, places: Places) -> Order:
     """The order of one submission; it names only paths that staging makes."""
@@ -91,4 +94,6 @@ def _environment(
         roots = [str(places.project(submission.id) / root) for root in spec.source_roots]
         env["PYTHONPATH"] = ":".join([*roots, *filter(None, [spec.env.get("PYTHONPATH")])])
     env.update(facts(job, spec, submission, places, cwd))
+    if _SBATCH in env:
+        env.setdefault("SLURM_JOB_ID", job.id)
     return env
