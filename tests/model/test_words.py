@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from shorepower.model.check import check
 from shorepower.model.cluster import ClusterInfo, Queue
-from shorepower.model.job import JobSpec, is_job_id, job_id_from, split_submission_id, submission_id
+from shorepower.model.job import JobSpec, Link, is_job_id, job_id_from, split_submission_id, submission_id
 from shorepower.model.output import Cursor
 from shorepower.model.resources import (
     Resources,
@@ -154,6 +154,22 @@ def test_every_fault_is_named_at_once():
     )
     assert set(wrong) == {"name", "argv", "workdir", "cluster", "env.A=B", "umask"}
     assert "did you mean 'local'?" in wrong["cluster"]
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [("../x", "/data"), ("/x", "/data"), ("", "/data"), (".", "/data"), ("a/../..", "/d"), ("x", "data"),
+     ("x\0", "/data"), ("x", "/da\0ta")],
+)  # fmt: skip
+def test_a_link_lies_in_the_project_and_leads_to_an_absolute_place(path, target):
+    assert set(faults(spec(links=(Link(path=path, target=target),)))) == {"links"}
+    assert faults(spec(links=(Link(path="a/b", target="/data"),))) == {}
+
+
+def test_facts_are_not_for_a_job_to_choose():
+    assert set(faults(spec(env={"SHOREPOWER_JOB_ID": "x", "SHOREPOWERED": "1"}))) == {
+        "env.SHOREPOWER_JOB_ID"
+    }
 
 
 def test_more_than_the_machine_has_is_told_with_what_it_has():

@@ -8,13 +8,14 @@ from difflib import get_close_matches
 
 from .cluster import ClusterInfo, Queue
 from .errors import Fault
-from .job import JobSpec
+from .job import JobSpec, Link
 from .resources import format_duration, format_memory
 
 __all__ = ["check", "unknown"]
 
 _ENV_NAME = re.compile(r"[^=\0]+")
 _NAME_LIMIT = 255
+_FACTS = "SHOREPOWER_"  # Source: the contract, §3.
 _ENV_LIMIT_BYTES = 1 << 20
 _ARG_LIMIT_BYTES = 128 << 10  # Source: execve(2), MAX_ARG_STRLEN, one argument or variable.
 
@@ -54,6 +55,8 @@ def _check_shape(spec: JobSpec) -> Iterable[Fault]:
             yield Fault(f"env.{key}", f"{key!r} cannot be an environment variable")
         elif len(key) + len(value.encode(errors="replace")) >= _ARG_LIMIT_BYTES:
             yield Fault(f"env.{key}", f"{key} is over 128 KiB; put it into a file")
+        if key.startswith(_FACTS):
+            yield Fault(f"env.{key}", f"{key}: {_FACTS}* are facts that every job is given")
     if sum(len(k) + len(v) for k, v in spec.env.items()) > _ENV_LIMIT_BYTES:
         yield Fault("env", "the environment is over 1 MiB together")
     if spec.in_place and not spec.workdir.startswith("/"):
@@ -64,10 +67,20 @@ def _check_shape(spec: JobSpec) -> Iterable[Fault]:
         yield Fault("workdir", "a path cannot hold a NUL byte")
     if any(root.startswith("/") or ".." in root.split("/") for root in spec.source_roots):
         yield Fault("source_roots", "a source root is a path inside the project")
+    for link in spec.links:
+        yield from _check_link(link)
     if not 0 <= spec.grace_s <= 3600:
         yield Fault("grace_s", "the grace is between 0 s and 1 h")
     if not 0 <= spec.umask <= 0o777:
         yield Fault("umask", "a umask is between 000 and 777")
+
+
+def _check_link(link: Link) -> Iterable[Fault]:
+    parts = link.path.split("/")
+    if link.path in ("", ".") or not parts[0] or ".." in parts or "\0" in link.path:
+        yield Fault("links", f"a link lies inside the project, not at {link.path!r}")
+    if not link.target.startswith("/") or "\0" in link.target:
+        yield Fault("links", f"a link leads to an absolute path, not to {link.target!r}")
 
 
 def _check_text(spec: JobSpec) -> Iterable[Fault]:
