@@ -3,7 +3,6 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
-CRASH_ARGS ?=
 KILLS ?= 500
 SEED ?=
 
@@ -13,14 +12,17 @@ READY := .venv/.ready
 BIOPSY := examples/biopsy-python
 GROUPS := .ci/requirements.py
 
-.PHONY: help demo test check flow crash docs wheel constraints clean
+.PHONY: help demo test check contract flow crash bench docs wheel constraints clean
 
 help:
 	@echo 'make demo    run the examples through shore and show what comes home'
 	@echo 'make test    the whole test suite'
 	@echo 'make check   format, lint, types, layers, documentation'
+	@echo 'make contract  the suite that every cluster passes'
 	@echo 'make flow    whole command lines against a real server'
 	@echo 'make crash   kill the server at 500 moments under load (KILLS=, SEED=)'
+	@echo 'make bench   measure beside peers, and write docs/benchmarks.md'
+	@echo 'make docs    the documentation, into docs/_build/html'
 	@echo 'make wheel   build the wheel and try it in a clean environment'
 
 demo: $(READY)-run $(BIOPSY)/.venv/.ready
@@ -37,9 +39,6 @@ flow: $(READY)-run $(READY)-test $(BIOPSY)/.venv/.ready
 
 crash: $(READY)-run $(READY)-test
 	$(BIN)/python tests/crash/exercise.py --kills $(KILLS) $(if $(SEED),--seed $(SEED))
-
-crash: $(READY)-run $(READY)-test
-	$(BIN)/python tests/crash/exercise.py $(CRASH_ARGS)
 
 bench: $(READY)-run
 	$(BIN)/python bench/run.py --write docs/benchmarks.md
