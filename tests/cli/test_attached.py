@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
-from shorepower.model.lifecycle import Reason, State
+from shorepower.model.lifecycle import Operation, Reason, State
 from shorepower.model.resources import Resources
 from shorepower.model.usage import Usage
 from support.front_thread import FrontThread, front_thread
@@ -187,6 +188,35 @@ def test_without_a_terminal_ctrl_c_leaves_it_running(front: FrontThread, env: di
         assert code == 130
         assert f"left running: {run.job[:5]} (true)" in stderr
         assert front.dispatcher.known[run.job].wanted is None
+
+
+def test_ctrl_c_while_the_submit_is_on_its_way_leaves_nothing(
+    front: FrontThread, env: dict[str, str]
+) -> None:
+    arrived, go_on = front.do(anyio.Event), front.do(anyio.Event)
+    submit = front.dispatcher.submit
+
+    async def slow(*args: Any, **more: Any) -> Any:
+        arrived.set()
+        await go_on.wait()
+        return await submit(*args, **more)
+
+    front.dispatcher.submit = slow
+    process = subprocess.Popen(
+        [*SHORE, "run", "--", "true"], env=env, cwd=Path(env["HOME"], "p"), stderr=subprocess.PIPE
+    )
+    front.wait_for(arrived.is_set)
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
+    front.do(go_on.set)
+
+    _, stderr = process.communicate(timeout=30)
+
+    (job,) = front.dispatcher.known.values()
+    assert process.returncode == 130
+    assert job.wanted is Operation.KILL
+    assert f"withdrawn: {job.id[:5]} (true)" in stderr.decode()
 
 
 def test_a_reader_who_goes_away_costs_the_output_not_the_job(

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,31 @@ def test_help_without_words_is_no_error(tmp_path: Path) -> None:
 
     assert done.returncode == 0
     assert "shore run train.R" in done.stdout
+
+
+def test_completion_knows_verbs_options_and_jobs_seen_last(tmp_path: Path) -> None:
+    from shorepower.client.seen import Seen
+    from shorepower.model.job import Job
+
+    job = Job(id="k3fqxyzabcde", name="n", owner="o", cluster="local", created_at=datetime.now(UTC))
+    Seen(tmp_path / "state" / "client", "x").remember([job])
+
+    def complete(*words: str) -> str:
+        env = {
+            "HOME": str(tmp_path),
+            "SHORE_STATE_DIR": str(tmp_path / "state"),
+            "_SHORE_COMPLETE": "bash_complete",
+            "COMP_WORDS": " ".join(["shore", *words]),
+            "COMP_CWORD": str(len(words)),
+        }
+        code = "from shorepower.cli.main import main; main([])"
+        return subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60
+        ).stdout
+
+    assert "plain,rerun" in complete("re")
+    assert "plain,--env-file" in complete("run", "--env")
+    assert "k3fqxyzabcde" in complete("show", "k3")
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])

@@ -29,7 +29,7 @@ from .question import Answer, ask
 from .render import json
 from .render.figures import elapsed_s, format_bytes, short_id
 from .render.quiet import live_line, running_line, waiting_line
-from .voice import say
+from .voice import ENDING, say
 
 if TYPE_CHECKING:
     from ..client.client import Client
@@ -252,7 +252,7 @@ class Attached:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        numbers = (signal.SIGINT, *ENDING)
         kept = {number: signal.signal(number, heard) for number in numbers}
         try:
             yield

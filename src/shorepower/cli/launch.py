@@ -153,11 +153,8 @@ def _leaving_nothing() -> Iterator[None]:
     def leave(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
 
-    kept = (
-        {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-        if _main()
-        else {}
-    )
+    numbers = ENDING if _main() else ()
+    kept = {number: signal.signal(number, leave) for number in numbers}
     try:
         yield
     except KeyboardInterrupt:

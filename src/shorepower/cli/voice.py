@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
-__all__ = ["clean", "colour", "is_terminal", "paint", "say", "terminal_width"]
+__all__ = ["ENDING", "clean", "colour", "is_terminal", "paint", "say", "terminal_width"]
 
 PREFIX = "shore: "
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that end a command; a job that was submitted goes on."""
 
 _PAINTS = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2", "bold": "1"}
 # Names of files and jobs are data: C0 and C1 controls, and the marks that turn writing round, are shown

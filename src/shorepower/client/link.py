@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -44,6 +45,8 @@ def which_server(settings: Settings, named: str | None = None) -> tuple[Address,
         raise InvalidRequest(unknown("server", wanted, [*settings.servers, PRIVATE]))
     if wanted != PRIVATE and _is_system_socket(SYSTEM_SOCKET):
         return unix_address(str(SYSTEM_SOCKET), label="this machine's server"), None
+    if sys.platform == "win32":
+        raise InvalidRequest("servers run on Linux: use one there, with shore login ssh://[user@]host")
     return unix_address(settings.places.socket, private=True), None
 
 

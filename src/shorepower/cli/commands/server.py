@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..verbs import client_of, json_option
 from ..voice import say
 
+if TYPE_CHECKING:
+    from ...client.client import Client
+
 __all__ = ["command"]
+
+
+def _own() -> Client:
+    """A client of the user's own server, wherever it listens; none is started."""
+    from ...client.served import living_socket
+
+    client = client_of("private", start=False)
+    places = client.settings.places
+    path = living_socket(places)
+    if path in (None, places.socket):
+        return client
+    client.close()
+    return client_of(f"unix://{path}", start=False)
 
 
 @click.group("server")
@@ -32,13 +48,13 @@ def stop() -> None:
     from ...client.autostart import wait_until_gone
     from ...model.errors import Unreachable
 
-    with client_of("private", start=False) as client:
+    with _own() as client:
         try:
             running = client.transport.call(requests.stop_server())
         except Unreachable:
             say("no server was running")
             return
-        gone = wait_until_gone(client.settings.places.socket)
+        gone = wait_until_gone(client.transport.address.socket or client.settings.places.socket)
     jobs = {0: "no job was running", 1: "1 job goes on"}.get(running, f"{running} jobs go on")
     say(f"your server {'has stopped' if gone else 'is stopping'}; {jobs}")
 
@@ -50,7 +66,7 @@ def status(ctx: click.Context, /, **given: Any) -> None:
     """Whether it runs, where, and with how many jobs. Exit code 121 when it does not."""
     from ...model.errors import Unreachable
 
-    with client_of("private", start=False) as client:
+    with _own() as client:
         places = client.settings.places
         try:
             info = client.server()
@@ -73,7 +89,7 @@ def status(ctx: click.Context, /, **given: Any) -> None:
         ("process", f"{info.pid} on {info.host}, since {started}"),
         ("jobs", jobs or "none"),
         ("state", info.state_dir),
-        ("socket", places.socket),
+        ("socket", client.transport.address.socket or places.socket),
         ("log", f"{info.state_dir}/server.log"),
     ]
     click.echo(pairs(rows))
