@@ -14,9 +14,9 @@ from shorepower.model.patterns import Rules, lines_of
 
 NAMES = [b"a", b"b", b"ab", b"foo", b"foo.txt", b"data", b"x.rds", b".env", b"a b", b"a ", b"A", b"[a]"]
 NAMES += [b"foo bar.csv", b"\xc3\xa9", b"\xff", b"new\nline", b"tab\t", b"b!", b"#c", b"-", b"*", b"\\"]
-PIECES = [b"a", b"b", b"ab", b"foo", b"*", b"**", b"?", b"[ab]", b"[!a]", b"[^b]", b"[a-f]", b"[[:alpha:]]"]
-PIECES += [b"[[:space:]]", b"[]a]", b"[", b"\\*", b"\\", b"\\ ", b" ", b".", b".rds", b"txt", b"data"]
-PIECES += [b"\xc3\xa9", b"[\\]a]", b"[a-]", b"[z-a]", b"[[:nope:]]", b"[[:alpha:]", b"\\#c", b"!", b"#"]
+# What pathspec reads as git does; its limits are named in docs/decisions/0008.
+PIECES = [b"a", b"b", b"ab", b"foo", b"*", b"?", b"[ab]", b"[!a]", b"[^b]", b"[a-f]", b"\\*"]
+PIECES += [b".", b".rds", b"txt", b"data", b"\xc3\xa9", b"[a-]", b"\\#c", b"!", b"#"]
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def random_line(rng: random.Random) -> bytes:
     for _ in range(rng.choice([0, 0, 0, 1, 2])):
         line += b"/" + b"".join(rng.choice(PIECES) for _ in range(rng.randint(1, 2)))
     front = rng.choice([b"", b"", b"", b"!", b"/", b"!/", b"**/"])
-    return front + line + rng.choice([b"", b"", b"", b"/", b"/**", b"/*", b" ", b"  ", b"\r", b"\t"])
+    return front + line + rng.choice([b"", b"", b"", b"/", b"/*", b"/**", b" ", b"  ", b"\r"])
 
 
 def random_tree(rng: random.Random, folder: bytes, depth: int = 0) -> None:
