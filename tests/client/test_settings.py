@@ -74,8 +74,29 @@ def test_a_project_names_no_servers_and_the_like(home: Path, key: str) -> None:
 def test_an_unknown_key_names_the_file_and_the_known_ones(home: Path) -> None:
     write(home, "[run]\ncpu = 4\n")
 
-    with pytest.raises(InvalidRequest, match=r"config.toml.*cpu.*known are on, queue, cpus"):
+    with pytest.raises(
+        InvalidRequest,
+        match=r"config.toml: run.cpu: no key 'cpu'; did you mean 'cpus'\? choose one of: cpus, ",
+    ):
         load_settings({"HOME": str(home)})
+
+
+def test_every_fault_of_every_file_at_once(home: Path) -> None:
+    write(home, 'lock = ["run.cpus"]\n[run]\ncpu = 4\ncpus = "many"\n[bogus]\n[servers.x]\nurll = "y"\n')
+    (home / "shore.toml").write_text('[run]\nfoo = 1\n[servers.x]\nurl = "ssh://evil"\n')
+
+    with pytest.raises(InvalidRequest) as wrong:
+        load_settings({"HOME": str(home)}, project=home)
+
+    told = [fault.message for fault in wrong.value.faults]
+    user, project = f"{home}/.config/shorepower/config.toml: ", f"{home}/shore.toml: "
+    assert f"{user}run.cpus: expected a number or null, got text" in told
+    assert f"{user}lock: only /etc/shorepower/config.toml locks keys" in told
+    assert f"{user}servers.x.url: is required" in told
+    for key in (f"{user}run.cpu: ", f"{user}bogus: ", f"{user}servers.x.urll: ", f"{project}run.foo: "):
+        assert [one for one in told if one.startswith(f"{key}no key ")], key
+    assert [one for one in told if one.startswith(project) and one.endswith("only, not 'servers'")]
+    assert len(told) == 8
 
 
 def test_broken_toml_names_the_file(home: Path) -> None:

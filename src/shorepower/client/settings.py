@@ -19,6 +19,7 @@ __all__ = ["Login", "Places", "RunDefaults", "Settings", "load_settings", "place
 
 PROJECT_FILE = "shore.toml"
 _ETC = Path("/etc/shorepower/config.toml")
+_SYSTEM_FILE = str(_ETC)
 _SSH_DIR_BYTES = 107 - 9 - 17
 """Less our name of 8 letters and what ssh adds while it makes the socket. Source: ssh, mux.c."""
 _PROJECT_KEYS = ("run", "data", "scripts", "include", "allowed_clusters")
@@ -89,6 +90,21 @@ class Login(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Keep an ssh connection of ours; False where the user's ssh configuration does it."""
 
 
+class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One file, as far as a client cares: what is for the server alone is the server's to judge."""
+
+    run: RunDefaults = RunDefaults()
+    servers: dict[str, Login] = {}
+    scripts: dict[str, str | tuple[str, ...]] = {}
+    data: dict[str, str | dict[str, str]] = {}
+    include: tuple[str, ...] = ()
+    allowed_clusters: tuple[str, ...] = ()
+    lock: tuple[str, ...] = ()
+    clusters: dict[str, Any] = {}
+    limits: dict[str, Any] = {}
+    server: dict[str, Any] = {}
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """Everything merged."""
 
@@ -152,15 +168,17 @@ def load_settings(environ: Mapping[str, str] = os.environ, *, project: Path | No
     """Read and merge all files. Raises InvalidRequest naming file, key and the known keys."""
     places = places_of(environ)
     etc = _read(_ETC)
-    layers = [(str(_ETC), etc), (str(places.config_file), _read(places.config_file))]
+    user = _read(places.config_file)
+    faults = [*_faults(_ETC, etc), *_faults(places.config_file, user, may_lock=False)]
+    layers = [etc, user]
     if project is not None:
         file = project / PROJECT_FILE
-        table = _read(file)
-        _only(table, _PROJECT_KEYS, f"{file}: a project's file holds")
-        layers.append((str(file), table))
+        layers.append(_read(file))
+        faults += _faults(file, layers[-1], project=True)
+    if faults:
+        raise InvalidRequest(faults)
     merged: dict[str, Any] = {}
-    for name, table in layers:
-        _check_tables(name, table)
+    for table in layers:
         merged = _merge(merged, table)
     run = _merge(merged.get("run", {}), _from_environment(environ))
     locked = tuple(etc.get("lock", ()))
@@ -198,11 +216,28 @@ def _read(file: Path) -> dict[str, Any]:
         raise InvalidRequest([Fault(str(file), f"{file} is not valid TOML: {error}")]) from None
 
 
-def _check_tables(name: str, table: dict[str, Any]) -> None:
-    """Say which file is wrong before the tables of several files are one."""
-    for key, kind in (("run", RunDefaults), ("servers", dict[str, Login])):
-        if key in table:
-            _convert(f"{name}: [{key}]", table[key], kind)
+def _faults(
+    file: Path, table: dict[str, Any], *, project: bool = False, may_lock: bool = True
+) -> list[Fault]:
+    """Everything that is wrong with one file, before the tables of several are one."""
+    foreign = [key for key in sorted(table) if project and key not in _PROJECT_KEYS]
+    found = [
+        Fault(key, f"{file}: a project's file holds {', '.join(_PROJECT_KEYS)} only, not {key!r}")
+        for key in foreign
+    ]
+    if "lock" in table and not may_lock:
+        found.append(Fault("lock", f"{file}: lock: only {_SYSTEM_FILE} locks keys"))
+    rest = {key: value for key, value in table.items() if key not in foreign}
+    try:
+        msgspec.convert(rest, _File)
+    except msgspec.ValidationError:
+        from ..model.check import unknown
+        from ..wire.fields import faults_in, unknown_in
+
+        wrong = [(fault.field, fault.message) for fault in faults_in(rest, _File)]
+        wrong += [(one.field, unknown("key", one.key, one.known)) for one in unknown_in(rest, _File)]
+        found += [Fault(key, f"{file}: {key}: {message}") for key, message in wrong]
+    return found
 
 
 def _convert(where: str, value: Any, kind: Any) -> Any:
@@ -216,13 +251,6 @@ def _convert(where: str, value: Any, kind: Any) -> Any:
                 [Fault(where, f"{where}: {error}; known are {', '.join(names)}")]
             ) from None
         raise InvalidRequest([Fault(where, f"{where}: {error}")]) from None
-
-
-def _only(table: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    if strange := sorted(set(table) - set(known)):
-        raise InvalidRequest(
-            [Fault(key, f"{where} {', '.join(known)} only, not {key!r}") for key in strange]
-        )
 
 
 def _command(command: object) -> tuple[str, ...]:
