@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
@@ -22,6 +23,11 @@ once (the WAL-reset defect). Source: https://sqlite.org/releaselog/3_51_3.html."
 _CACHE_KIB = 32_768
 _WAL_KEPT_BYTES = 64 << 20
 _CHECKPOINT_PAGES = 4_000
+_RESERVED_BYTES = 20 << 20
+"""Of the log, taken from the disk at once; more than it has before it is copied into the database and
+begins anew. So a full disk still lets ends of jobs be recorded, and what makes room."""
+_GROWTH_BYTES = 1 << 20
+"""The database grows by this much at once, so that the log can be copied into it on a full disk too."""
 
 # mmap stays off: it turns a damaged page into a crash or into silently spread damage.
 _COMMON = f"""
@@ -133,6 +139,24 @@ class Source(Struct, frozen=True, kw_only=True):
             connection.execute("PRAGMA journal_mode = WAL")
         run_all(connection, pragmas)
         connection.execute("SELECT count(*) FROM sqlite_schema")
+        if not self.in_memory:
+            growth = ctypes.c_int(_GROWTH_BYTES)
+            connection.file_control("main", apsw.SQLITE_FCNTL_CHUNK_SIZE, ctypes.addressof(growth))
+            _reserve(f"{self.path}-wal")
+
+
+def _reserve(log: str) -> None:
+    """Take room for the log; without it where there is none. What lies behind the last valid frame counts
+    as nothing. Source: https://sqlite.org/fileformat2.html, §4.1 and 4.3."""
+    try:
+        fd = os.open(log, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(fd, 0, _RESERVED_BYTES)
+        finally:
+            os.close(fd)
+    except OSError:
+        return  # no such log, or a disk that is full already
 
 
 def run_all(connection: apsw.Connection, script: str) -> None:

@@ -81,6 +81,7 @@ def _connect(source: Source, known: Sequence[Migration]) -> apsw.Connection:
     connection = source.writer()
     try:
         migrate(connection, source.path, known)
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
     except BaseException:
         connection.close(force=True)
         raise
