@@ -30,7 +30,9 @@ def offer_pull(client: Client, job: Job) -> None:
         return
     if results.pulled_at is not None:
         return
-    files = f"{results.file_count} files, {format_bytes(results.size_bytes)}"
+    files = (
+        f"{results.file_count} file{'s' * (results.file_count != 1)}, {format_bytes(results.size_bytes)}"
+    )
     if not click.confirm(f"shore: {files} came out of it; bring them home?", default=True, err=True):
         say(f"they wait: shore pull {short_id(job.id)}")
         return

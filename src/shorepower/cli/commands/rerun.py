@@ -116,7 +116,7 @@ def _attend(client: Client, job: Job, spec: JobSpec, given: dict[str, Any]) -> i
     return finish(
         client,
         ended,
-        pull=not given["no_pull"] and not spec.in_place,
+        pull=not given["no_pull"],
         as_json=given["as_json"],
         limit_bytes=ATTACHED_LIMIT_BYTES,
     )

@@ -59,7 +59,7 @@ def _run(client: Any, given: dict[str, Any], options: Any) -> int:
     return finish(
         client,
         job,
-        pull=not given["no_pull"] and not options.in_place,
+        pull=not given["no_pull"],
         as_json=given["as_json"],
         prepared=prepared,
         tail=bytes(attached.tail),
