@@ -112,9 +112,8 @@ def _results(job: Job, now: datetime) -> str:
         return ""
     parts = [results.state.value]
     if results.file_count:
-        parts.append(
-            f"{results.file_count} file{'s' * (results.file_count != 1)}, {format_bytes(results.size_bytes)}"
-        )
+        files = "1 file" if results.file_count == 1 else f"{results.file_count} files"
+        parts.append(f"{files}, {format_bytes(results.size_bytes)}")
     if results.pulled_at is not None:
         parts.append(f"fetched {age(results.pulled_at, now)} ago")
     elif results.file_count and job.state.ended:
