@@ -107,7 +107,8 @@ async def test_a_job_that_did_not_start_in_time_is_given_up(bench, cluster, cloc
         clock.advance(61.0)
         await cluster.until(lambda: (f"{job.id}-1", Operation.STOP) in cluster.controls)
         cluster.see(f"{job.id}-1", State.CANCELED, reason=Reason.STOPPED)
-        await bench.until(job, lambda job: job.state.ended)
+        ended = await bench.until(job, lambda job: job.state.ended)
+        assert ended.why == "it was given up: it had not started within the time that was set"
         await eventually(lambda: not list(bench.places.secrets.iterdir()))
         assert (await bench.stands(other)).state is State.RUNNING
 
@@ -120,5 +121,5 @@ async def test_given_up_before_it_is_handed_over_its_secrets_go(bench, cluster, 
         job, _ = await dispatcher.submit(a_spec(within_s=60.0, secrets=("S",)), ALICE, secrets={"S": "x"})
         clock.advance(61.0)
         job = await bench.until(job, lambda job: job.state.ended)
-        assert job.state is State.CANCELED
+        assert (job.state, job.why.startswith("it was given up")) == (State.CANCELED, True)
         await eventually(lambda: not list(bench.places.secrets.iterdir()))

@@ -23,7 +23,7 @@ from ..model.lifecycle import (
 from ..model.results import ResultsState
 from ..store.contract import Transaction
 
-__all__ = ["cancel", "close", "fold", "request"]
+__all__ = ["GIVEN_UP", "cancel", "close", "fold", "request"]
 
 
 def fold(tx: Transaction, news: Sequence[Observation], now: datetime) -> list[Job]:
@@ -91,7 +91,7 @@ def request(tx: Transaction, job: Job, operation: Operation, by: str, now: datet
             if submission.phase in (Phase.HELD, Phase.DUE)
         ]
         for submission in waiting:
-            ended = cancel(tx, submission, operation, now)
+            ended = cancel(tx, submission, operation, now, by=by)
             if ended is not None and ended.state.ended:
                 return ended
     tx.put_control(job.id, operation, by, now)
@@ -100,14 +100,19 @@ def request(tx: Transaction, job: Job, operation: Operation, by: str, now: datet
     return told
 
 
+GIVEN_UP = "within"
+"""Who asks for a stop when a job has not started in time."""
+_GIVEN_UP_WHY = "it was given up: it had not started within the time that was set"
 _STOPS = {Operation.STOP: Reason.STOPPED, Operation.KILL: Reason.KILLED}
 _SEEN_BY = {Operation.SUSPEND: State.SUSPENDED, Operation.RESUME: State.RUNNING}
 _OPPOSITE = {Operation.SUSPEND: Operation.RESUME, Operation.RESUME: Operation.SUSPEND}
 
 
-def cancel(tx: Transaction, submission: Submission, operation: Operation, now: datetime) -> Job | None:
+def cancel(
+    tx: Transaction, submission: Submission, operation: Operation, now: datetime, *, by: str = ""
+) -> Job | None:
     """End a submission that somebody stopped before any cluster had it."""
-    why = "stopped before it was handed over"
+    why = _GIVEN_UP_WHY if by == GIVEN_UP else "stopped before it was handed over"
     return close(tx, submission, State.CANCELED, _STOPS[operation], why, now)
 
 
@@ -158,16 +163,27 @@ def _follow(tx: Transaction, job: Job, attempt: Attempt, submission: Submission,
 
 
 def _ended(tx: Transaction, job: Job, attempt: Attempt, submission: Submission, now: datetime) -> Job:
+    why = _GIVEN_UP_WHY if _was_given_up(tx, job) else job.why
     tx.drop_control(job.id)
     results = job.results
     if submission.workdir:  # a folder was made for it, so something may have come out
         results = replace(results, state=ResultsState.SAVING)
     return replace(
         job,
+        why=why,
         ended_at=attempt.ended_at or now,
         exit_status=exit_status(attempt.state, attempt.reason, attempt.exit_code, attempt.signal),
         wanted=None,
         results=results,
+    )
+
+
+def _was_given_up(tx: Transaction, job: Job) -> bool:
+    """Whether it never started and its end is what the clock asked for."""
+    if job.wanted is None or job.started_at is not None or job.state is not State.CANCELED:
+        return False
+    return any(
+        control.job == job.id and control.requested_by == GIVEN_UP for control in tx.controls(job.cluster)
     )
 
 

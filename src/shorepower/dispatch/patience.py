@@ -14,7 +14,7 @@ from ..model.errors import ShorepowerError
 from ..model.job import Job, JobSpec
 from ..model.lifecycle import Operation, Phase, State
 from ..store.contract import Snapshot, Store, Transaction
-from .fold import request
+from .fold import GIVEN_UP, request
 from .leftovers import Leftovers
 from .news import News
 from .places import DispatchSettings
@@ -75,7 +75,7 @@ class Patience:
         job = tx.job(job_id)
         if job is None or job.state is not State.PENDING:
             return None
-        return request(tx, job, Operation.STOP, "within", self._clock.now())
+        return request(tx, job, Operation.STOP, GIVEN_UP, self._clock.now())
 
 
 def _waiting(view: Snapshot) -> list[tuple[Job, JobSpec]]:
