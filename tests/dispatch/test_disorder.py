@@ -1,4 +1,4 @@
-"""The dispatcher under anything: lost, repeated, disordered news, silence, doubt, sudden ends of the server.
+"""The dispatcher under anything: lost, repeated, disordered news, silence, doubt, sudden ends.
 
 A machine of hypothesis drives it over the cluster in memory. At the end everything is healed, and every
 job must have ended as it should, having started once.
