@@ -36,6 +36,16 @@ async def test_only_a_hash_is_kept(dispatcher, store):
     assert secret not in f"{await dispatcher.tokens(ALICE)}"
 
 
+async def test_its_owner_sees_when_it_was_last_used(dispatcher, clock):
+    secret, made = await _made(dispatcher)
+    assert made.used_at is None
+    for seconds, noted_s in ((5, 5), (10, 5), (90, 105)):
+        clock.advance(seconds)
+        await dispatcher.authenticate(secret)
+        (token,) = await dispatcher.tokens(ALICE)
+        assert token.used_at == made.created_at + timedelta(seconds=noted_s)
+
+
 async def test_a_token_expires(dispatcher, clock):
     secret, _ = await _made(dispatcher, expires_at=clock.now() + timedelta(hours=1))
     await dispatcher.authenticate(secret)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
 from ..host.contract import Clock
 from ..model.caller import Caller, Scope
-from ..model.errors import Fault, InvalidRequest, NotAuthenticated, NotFound
+from ..model.errors import Fault, InvalidRequest, NotAuthenticated, NotFound, ShorepowerError
 from ..store.contract import Store, Token, Transaction
 from .access import may_change
 
 __all__ = ["Tokens"]
 
 _PREFIX = "shp_"
+_USE_NOTED = timedelta(minutes=1)
+"""How exactly it is known when a token was last used."""
 
 
 class Tokens:
@@ -66,7 +68,24 @@ class Tokens:
             raise NotAuthenticated("this token is unknown or was revoked")
         if token.expires_at is not None and token.expires_at <= self._clock.now():
             raise NotAuthenticated("this token has expired; make a new one")
+        await self._note_use(token)
         return Caller(user=token.user, scope=token.scope, via=f"token:{token.id}")
+
+    async def _note_use(self, token: Token) -> None:
+        """Now and then: a write for every request would cost more than the request."""
+        now = self._clock.now()
+        if token.used_at is not None and now - token.used_at < _USE_NOTED:
+            return
+
+        def note(tx: Transaction) -> None:
+            known = tx.token(token.hash)  # it may have been revoked meanwhile
+            if known is not None:
+                tx.put_token(replace(known, used_at=now))
+
+        try:
+            await self._store.write(note)
+        except ShorepowerError:
+            pass  # a full disk keeps nobody out
 
     async def listed(self, caller: Caller) -> list[Token]:
         """The caller's own, newest first."""
