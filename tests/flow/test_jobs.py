@@ -376,3 +376,10 @@ def test_ctrl_c_before_the_submit_leaves_nothing(place: Place) -> None:
 
     assert "nothing was submitted" in terminal.seen
     assert place.shore("ps", "-a", "--ids").stdout == before
+
+
+def test_each_name_that_fits_no_job_is_told(place: Place) -> None:
+    done = place.shore("stop", "qqqqq", "rrrrr")
+
+    assert done.code == 123
+    assert [name for name in ("qqqqq", "rrrrr") if name in done.stderr] == ["qqqqq", "rrrrr"]
