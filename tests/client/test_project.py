@@ -107,7 +107,8 @@ def test_a_home_folder_is_never_a_project_unless_named(marker: str | None, home:
     found = find_project(home, script=Path("x.R"), home=home)
     assert found.only == ("x.R",) and found.root == home
     assert "your home folder, never a project: only x.R is sent" in found.notes[0]
-    assert paths(look_over(found, here=True)) == {"x.R"}
+    view = look_over(found, here=True)
+    assert paths(view) == {"x.R"} and view.notes == ()
     found = find_project(home, home=home)
     assert found.only == () and "starts in an empty folder" in found.notes[0]
     assert paths(look_over(found, here=True)) == set()
@@ -142,8 +143,14 @@ def test_what_is_named_must_be_there_and_inside(home: Path) -> None:
             find_project(home, named=project, workdir=workdir, home=home)
     with pytest.raises(InvalidRequest, match="that is no folder"):
         find_project(home, named=project, workdir="file", home=home)
-    with pytest.raises(InvalidRequest, match="there is no such folder"):
-        find_project(home, named=Path("nothing"), home=home)
+    for wrong in ({"named": Path("nothing")}, {"named": project, "workdir": "nothing"}):
+        with pytest.raises(InvalidRequest, match="there is no such folder"):
+            find_project(home, home=home, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_folder_with_the_name_of_a_marker_file_is_no_marker(home: Path) -> None:
+    make(home, "a/old.Rproj/x.R", "a/b/y.R")
+    assert find_project(home / "a" / "b", script=Path("y.R"), home=home).root == home / "a" / "b"
 
 
 def test_a_uv_workspace_is_sent_from_its_root(home: Path) -> None:

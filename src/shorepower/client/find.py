@@ -101,7 +101,7 @@ def _markers(folder: Path) -> list[str]:
     found = [mark for mark in _MARKERS if (folder / mark).exists()]
     try:
         with os.scandir(folder) as entries:
-            found += [entry.name for entry in entries if entry.name.endswith(".Rproj")]
+            found += [entry.name for entry in entries if entry.name.endswith(".Rproj") and entry.is_file()]
     except OSError:
         pass  # a folder that may be crossed but not listed has no other markers for us
     return sorted(found, key=lambda mark: mark == ".git")
@@ -161,8 +161,9 @@ def _start(root: Path, cwd: Path, workdir: str | None) -> str:
     if not place.is_relative_to(root):
         message = f"--workdir {shown(workdir)}: not inside the project {shown(str(root))}"
         raise InvalidRequest([Fault("--workdir", message)])
-    if place.exists() and not place.is_dir():
-        raise InvalidRequest([Fault("--workdir", f"--workdir {shown(workdir)}: that is no folder")])
+    if not place.is_dir():
+        wrong = "that is no folder" if place.exists() else f"there is no such folder in {shown(str(root))}"
+        raise InvalidRequest([Fault("--workdir", f"--workdir {shown(workdir)}: {wrong}")])
     return _inside(root, place)
 
 

@@ -142,7 +142,7 @@ def _data_by_path(found: FoundProject, data: Sequence[Data], here: bool) -> dict
 
 def _view(found: FoundProject, root: Node, met: Met, room: Room, environment: Path | None) -> ProjectView:
     installs = editable_installs(environment or found.root / ".venv", found.root)
-    notes = [*found.notes, *(sentence.format(listed(paths)) for sentence, paths in met.named.items())]
+    notes = [sentence.format(listed(paths)) for sentence, paths in met.named.items()]
     if installs.outside:
         outside = listed(installs.outside)
         notes.append(f"editable installs from outside the project are used where they are: {outside}")
