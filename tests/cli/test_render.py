@@ -14,10 +14,18 @@ from shorepower.cli.hints import rerun_hint, unpassed
 from shorepower.cli.render import figures
 from shorepower.cli.render.json import OutputLines
 from shorepower.cli.render.page import job_page
-from shorepower.cli.render.quiet import home_line, live_line, running_line, summary, waiting_line
+from shorepower.cli.render.quiet import (
+    beside_lines,
+    home_line,
+    live_line,
+    running_line,
+    summary,
+    waiting_line,
+)
 from shorepower.cli.render.table import columns, jobs_table, why_of
 from shorepower.cli.voice import clean
 from shorepower.client.asked import asked_for
+from shorepower.client.home import OVER_THE_LIMIT
 from shorepower.client.options import Options
 from shorepower.client.pull import PullReport
 from shorepower.client.sbatch import read_directives
@@ -137,12 +145,20 @@ def test_what_came_home() -> None:
         folder=Path(),
         written=("model.rds",),
         beside=(("a.csv", "a.k3fq.csv"),),
-        left=(("big.bin", 2 << 30, "over the limit"),),
+        left=(
+            ("big.bin", 2 << 30, OVER_THE_LIMIT),
+            ("fit.png", 5, "the result of job m2v6x, submitted later, is there"),
+        ),
     )
 
     assert (
-        home_line(report, ENDED) == "home: model.rds, a.k3fq.csv · 1 left there, 2.1 GB: shore pull k3fqx"
+        home_line(report, ENDED)
+        == "home: model.rds, a.k3fq.csv · left there: big.bin 2.1 GB, fetched by: shore pull k3fqx"
     )
+    assert beside_lines(report) == [
+        "a.csv here is yours and stays; the job's is a.k3fq.csv",
+        "fit.png was left: the result of job m2v6x, submitted later, is there",
+    ]
     assert home_line(report, FAILED).startswith("home so far: ")
     assert home_line(PullReport(folder=Path()), ENDED) == ""
 

@@ -64,7 +64,9 @@ def _undo(client: Any, given: dict[str, Any]) -> None:
     report = undo(name, Ledger(client.settings.places.client_dir))
     for path in report.written:
         say(f"put back: {path}")
+    for path, _, why in report.left:
+        say(f"{path} stays as it is: {why}")
     for text in (*report.notes, *report.faults):
         say(text)
-    if not report.written and not report.notes and not report.faults:
+    if not (report.written or report.left or report.notes or report.faults):
         say("nothing to put back")

@@ -88,18 +88,25 @@ def summary(job: Job) -> str:
 
 def home_line(report: PullReport, job: Job) -> str:
     """``home: model.rds, fit.png``; what was put beside a file of the user's, and what is left."""
+    from ...client.home import OVER_THE_LIMIT
+
     names = [*report.written, *(instead for _, instead in report.beside)]
     word = "home" if job.state.ended and job.state is State.COMPLETED else "home so far"
     parts = [f"{word}: {listed(names)}" if names else ""]
-    if report.left:
-        size = sum(size for _, size, _ in report.left)
-        parts.append(f"{len(report.left)} left there, {format_bytes(size)}: shore pull {short_id(job.id)}")
+    over = [f"{path} {format_bytes(size)}" for path, size, why in report.left if why == OVER_THE_LIMIT]
+    if over:
+        parts.append(f"left there: {listed(over)}, fetched by: shore pull {short_id(job.id)}")
     return " · ".join(part for part in parts if part)
 
 
 def beside_lines(report: PullReport) -> Sequence[str]:
-    """One sentence for each file that was put beside one of the user's."""
-    return [f"{path} here is yours and stays; the job's is {instead}" for path, instead in report.beside]
+    """One sentence for each file that was put beside one of the user's, or not written at all."""
+    from ...client.home import OVER_THE_LIMIT
+
+    return [
+        *(f"{path} here is yours and stays; the job's is {instead}" for path, instead in report.beside),
+        *(f"{path} was left: {why}" for path, _, why in report.left if why != OVER_THE_LIMIT),
+    ]
 
 
 def _ending(job: Job) -> str:
