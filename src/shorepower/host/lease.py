@@ -177,7 +177,10 @@ class Lease:
                 socket=str(socket_of(real)),
             )
             lease = cls(real, record, lock, network=network)
-            await to_thread.run_sync(lease._write, record)
+            try:
+                await to_thread.run_sync(lease._write, record)
+            except OSError as error:
+                raise StateDirectoryFault(f"nothing can be written to {real}: {error.strerror}") from error
         except BaseException:
             if lock is not None:
                 os.close(lock)
@@ -220,15 +223,30 @@ class Lease:
         self._write(record)
 
     def _write(self, record: LeaseRecord) -> None:
-        new = self.state_dir / "lease.json.new"
-        descriptor = os.open(
-            new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
+        line = msgspec.json.encode(record) + b"\n"
+        new, known = self.state_dir / "lease.json.new", self.state_dir / "lease.json"
         try:
-            os.write(descriptor, msgspec.json.encode(record) + b"\n")
-        finally:
-            os.close(descriptor)
-        new.rename(self.state_dir / "lease.json")
+            _put(new, line, os.O_CREAT | os.O_TRUNC)
+        except OSError as error:
+            new.unlink(missing_ok=True)
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            try:
+                _put(known, line, 0)  # the place that the last record has
+            except FileNotFoundError:
+                raise error from None
+        else:
+            new.rename(known)
+
+
+def _put(path: Path, line: bytes, flags: int) -> None:
+    """Write one line, in one go, and nothing after it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
+    try:
+        os.write(descriptor, line)
+        os.ftruncate(descriptor, len(line))
+    finally:
+        os.close(descriptor)
 
 
 class _Taker:
