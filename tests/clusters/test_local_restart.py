@@ -1,6 +1,7 @@
 """A server that comes back finds every job where it is. Real processes, records as a crash leaves them."""
 
 import os
+import shutil
 import signal
 import time
 from datetime import timedelta
@@ -313,3 +314,10 @@ async def test_thousands_that_wait_are_taken_in_again(rig):
         rig.cluster._line.withdraw(
             rig.cluster._jobs.pop(order.submission, None) or rig.cluster._make(order)
         )
+
+
+async def test_the_exit_code_survives_its_records(rig):
+    await up(rig, "wait:0.3", "exit:7")
+    shutil.rmtree(records(rig))
+    end = await rig.end("job-1")
+    assert (end.state, end.reason, end.exit_code) == (State.FAILED, Reason.EXIT_CODE, 7)

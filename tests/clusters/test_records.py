@@ -9,9 +9,7 @@ from shorepower.clusters.records import (
     is_reserved,
     parse_exit,
     parse_fence,
-    parse_kept,
     parse_note,
-    write_kept,
     write_note,
     write_refusal,
 )
@@ -60,8 +58,6 @@ def test_reserved_room_is_no_exit_record():
 def test_what_is_written_is_read():
     note = Note(cause=Reason.TIME_LIMIT, at=AT, up_cs=5)
     assert parse_note(write_note(note)) == note
-    assert parse_kept(write_kept(123)) == 123
-    assert parse_kept(b"v=1 offs") == 0
     refusal = parse_fence(write_refusal("abc-1", 0, 0, Reason.STOPPED, AT))
     assert (refusal.forbidden, refusal.at, refusal.submission) == (Reason.STOPPED, AT, "abc-1")
 

@@ -5,7 +5,6 @@ import pytest
 from shorepower.clusters.spool import Spool
 from shorepower.model.errors import StateDirectoryFault
 from shorepower.model.lifecycle import Reason
-from shorepower.model.output import Stream
 from shorepower.testing.clock import FakeClock
 
 
@@ -104,11 +103,3 @@ def test_forget_is_complete_and_harmless_twice(spool, part):
     spool.forget("abc-1")
     assert spool.begun() == set()
     assert Spool(spool.root / "no").begun() == set()
-
-
-def test_the_oldest_kept_byte_is_remembered(part):
-    close(part.open_output())
-    assert part.kept_from(Stream.STDOUT) == 0
-    part.set_kept_from(Stream.STDOUT, 65536)
-    part.set_kept_from(Stream.STDOUT, 131072)
-    assert (part.kept_from(Stream.STDOUT), part.kept_from(Stream.STDERR)) == (131072, 0)

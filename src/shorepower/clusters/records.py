@@ -9,7 +9,6 @@ Moments (``at_cs``) are hundredths of a second since 1970, ``up_cs`` since the m
     start.<task>.<restart>   the fence: created exclusively, by the wrapper or by who forbids a start
     exit.<task>.<restart>    reserved by the wrapper before the program starts, written over at its end
     note.<task>.<restart>    why we are about to end it; written before the first signal
-    kept.<stream>.<task>.<restart>   how much of the output's beginning was given back to the disk
 """
 
 from __future__ import annotations
@@ -32,9 +31,7 @@ __all__ = [
     "moment_of",
     "parse_exit",
     "parse_fence",
-    "parse_kept",
     "parse_note",
-    "write_kept",
     "write_note",
     "write_refusal",
 ]
@@ -161,15 +158,6 @@ def parse_note(data: bytes) -> Note | None:
         raise UnknownRecord(f"a note cannot be read: {fault}") from None
 
 
-def parse_kept(data: bytes) -> int:
-    """Offset of the oldest byte kept; 0 when nothing was given back. Raises UnknownRecord."""
-    words = _words(data)
-    try:
-        return int(words["offset"]) if words is not None else 0
-    except (KeyError, ValueError) as fault:
-        raise UnknownRecord(f"a record of kept output cannot be read: {fault}") from None
-
-
 def write_refusal(submission: str, task: int, restart: int, forbidden: Reason, at: datetime) -> bytes:
     """A fence that says the attempt must never start."""
     return (
@@ -181,11 +169,6 @@ def write_refusal(submission: str, task: int, restart: int, forbidden: Reason, a
 def write_note(note: Note) -> bytes:
     """A note."""
     return f"v=1 cause={note.cause.value} at_cs={_cs(note.at)} up_cs={note.up_cs} end\n".encode("ascii")
-
-
-def write_kept(offset: int) -> bytes:
-    """A record of kept output."""
-    return f"v=1 offset={offset} end\n".encode("ascii")
 
 
 def _cs(moment: datetime) -> int:

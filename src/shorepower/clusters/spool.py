@@ -8,7 +8,6 @@
         note.<task>.<restart>
         stdout.<task>.<restart>   appended to by the job
         stderr.<task>.<restart>
-        kept.stdout.<task>.<restart>
 
 Only the fence is exclusive. A process that is killed at any point leaves each record whole or absent.
 """
@@ -36,9 +35,7 @@ from .records import (
     is_reserved,
     parse_exit,
     parse_fence,
-    parse_kept,
     parse_note,
-    write_kept,
     write_note,
     write_refusal,
 )
@@ -137,16 +134,10 @@ class Part:
 
     def write_note(self, note: Note) -> None:
         """Say why it is being ended, before it is. The newest note counts."""
-        self._replace(f"note.{self._tail}", write_note(note))
-
-    def kept_from(self, stream: Stream) -> int:
-        """Offset of the oldest byte of a stream that is still there. Raises UnknownRecord, OSError."""
-        data = _read(self.folder / f"kept.{stream.value}.{self._tail}")
-        return parse_kept(data) if data else 0
-
-    def set_kept_from(self, stream: Stream, offset: int) -> None:
-        """Announce that what is before is, or is about to be, given back to the disk."""
-        self._replace(f"kept.{stream.value}.{self._tail}", write_kept(offset))
+        name = f"note.{self._tail}"
+        draft = self.folder / f"{name}.new"
+        _write(draft, write_note(note))
+        draft.replace(self.folder / name)
 
     def _make_folder(self) -> None:
         try:
@@ -156,11 +147,6 @@ class Part:
         except FileNotFoundError:
             self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folder.mkdir(mode=0o700, exist_ok=True)
-
-    def _replace(self, name: str, data: bytes) -> None:
-        draft = self.folder / f"{name}.new"
-        _write(draft, data)
-        draft.replace(self.folder / name)
 
 
 class Spool:

@@ -6,6 +6,7 @@ sizes: often just after something happened, then less and less. Nobody waits, no
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +20,7 @@ from ..model.output import Stream
 from .contract import OutputSource
 from .spool import Part
 
-__all__ = ["SpoolOutput", "Tail", "Tails"]
+__all__ = ["SpoolOutput", "Tail", "Tails", "kept_from"]
 
 T = TypeVar("T")
 
@@ -128,19 +129,30 @@ def _sizes(part: Part) -> tuple[int, int]:
 
 
 def _read(part: Part, stream: Stream, offset: int, limit: int) -> tuple[int, bytes]:
-    """What is given back to the disk reads as zeros: where the kept part begins is looked up before
-    and after, because older bytes may go while this reads."""
+    """What was given back to the disk reads as zeros: where the data begins is looked up before and
+    after, because older bytes may go while this reads."""
     try:
         fd = os.open(part.output(stream), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return offset, b""
     try:
-        kept = part.kept_from(stream)
+        kept = kept_from(fd)
         while True:
             start = max(offset, kept)
             data = os.pread(fd, limit, start)
-            kept = part.kept_from(stream)
+            kept = kept_from(fd)
             if kept <= start:
                 return start, data
     finally:
         os.close(fd)
+
+
+def kept_from(fd: int) -> int:
+    """Offset of the oldest byte that is still there: output has no other holes than the one that was
+    punched at its beginning."""
+    try:
+        return os.lseek(fd, 0, os.SEEK_DATA)
+    except OSError as fault:
+        if fault.errno == errno.ENXIO:  # nothing but a hole, or empty
+            return os.fstat(fd).st_size
+        return 0  # a file system that does not tell cannot punch either

@@ -61,7 +61,7 @@ class LocalCluster(Cluster):
         self._tasks: TaskGroup | None = None
         self._before: list[tuple[Callable[..., object], tuple[object, ...]]] = []
         """What was begun before `run`."""
-        self._supervisor = Supervisor(self._site)
+        self._supervisor = Supervisor(self._site, self._line.give_back, self._line.queue.hold)
         self._ender = Ender(self._site, self._begin)
         self._sweep = Sweep(self._site, self._running, self._ender)
         self._tails = Tails()
@@ -171,9 +171,7 @@ class LocalCluster(Cluster):
 
     async def _see_through(self, job: LocalJob) -> None:
         await self._supervisor.see_through(job)
-        assert job.grant is not None
         del self._running[job.name], self._jobs[job.name]
-        self._line.give_back(job.grant)
         self._sweep.ended(job)
 
     def _tell_waiting(self, job: LocalJob, reason: Reason, why: str) -> None:

@@ -126,6 +126,8 @@ class LocalJob:
         self._woken = anyio.Event()
         self.suspended = False
         self.usage = Usage()
+        self.exit_code: int | None = None
+        """The wrapper's own, where it was our child."""
         self.oom_before = 0
         self.said = ("", "")
         """Reason and sentence last told while it waited."""

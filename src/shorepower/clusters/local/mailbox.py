@@ -10,31 +10,35 @@ from ...model.lifecycle import Observation
 
 __all__ = ["Mailbox"]
 
-_LETTERS_AT_ONCE = 500
+_SUBMISSIONS_AT_ONCE = 500
 
 
 class Mailbox:
-    """At most one letter a submission, so it is bounded by what is open. An end is never replaced."""
+    """Bounded by what is open: a newer letter of the same state replaces an older one, and an end replaces
+    everything. Moves between living states are all told, because somebody may wait for one of them."""
 
     def __init__(self) -> None:
-        self._letters: dict[str, Observation] = {}
+        self._letters: dict[str, list[Observation]] = {}
         self._there = anyio.Event()
 
     def put(self, seen: Observation) -> None:
-        """Tell; it goes out after everything put before."""
-        waiting = self._letters.get(seen.submission)
-        if waiting is not None and waiting.state.ended:
+        """Tell. Letters of one submission go out in the order they were put in."""
+        waiting = self._letters.setdefault(seen.submission, [])
+        if waiting and waiting[-1].state.ended:
             return
-        self._letters.pop(seen.submission, None)
-        self._letters[seen.submission] = seen
+        if seen.state.ended:
+            waiting.clear()
+        elif waiting and waiting[-1].state is seen.state:
+            waiting.pop()
+        waiting.append(seen)
         self._there.set()
 
     async def watch(self) -> AsyncIterator[Sequence[Observation]]:
         """Fetch for ever."""
         while True:
             await self._there.wait()
-            names = [name for name, _ in zip(self._letters, range(_LETTERS_AT_ONCE), strict=False)]
-            batch = [self._letters.pop(name) for name in names]
+            names = [name for name, _ in zip(self._letters, range(_SUBMISSIONS_AT_ONCE), strict=False)]
+            batch = [seen for name in names for seen in self._letters.pop(name)]
             if not self._letters:
                 self._there = anyio.Event()
             if batch:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import datetime
 from typing import TypeVar
 
 import anyio
 import structlog
 from msgspec.structs import replace
 
+from ...host.processes import uptime_cs
 from ...model.errors import InvalidRequest, StateDirectoryFault, Unreachable
 from ...model.lifecycle import Reason, State
-from ..records import Fence, UnknownRecord
+from ..records import Exit, Fence, Launch, UnknownRecord
 from ..spool import Evidence
 from .find import find_out
 from .job import LocalJob, Site, Stage
 from .leftovers import clear_up
 from .machine import oom_kills
 from .outcome import End, end_of, forbidden, without_record
+from .queue import Demand, Grant
 from .start import TRANSIENT, start
 from .trim import trim
 
@@ -36,8 +39,13 @@ _KILLED = 128 + 9
 class Supervisor:
     """For all attempts of one cluster; it keeps nothing of its own."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(
+        self,
+        site: Site,
+        give_back: Callable[[Grant], None],
+        hold: Callable[[Demand, tuple[str, ...]], Grant],
+    ) -> None:
+        self._site, self._give_back, self._hold = site, give_back, hold
 
     async def see_through(self, job: LocalJob) -> None:
         """From wherever it stands to its end, told. Cancelled, it leaves the job running."""
@@ -45,6 +53,7 @@ class Supervisor:
             end = await self._try(job)
         finally:
             self._let_go(job)
+        self._release(job)
         job.stage = Stage.ENDED
         job.spawned.set()
         job.gone.set()
@@ -77,6 +86,8 @@ class Supervisor:
         while True:
             await self._wait(job)
             left = self._reap(job)
+            if not left:
+                self._release(job)  # the next may start while we still read
             seen = await self._patiently(job, self._last_evidence, job)
             if not _by_another(seen.fence, job):
                 break
@@ -87,7 +98,7 @@ class Supervisor:
         job.gone.set()
         job.wake()
         end = await self._conclude(job, seen)
-        lost = seen.exit is None
+        lost = end.exit_code is None
         if left or lost or job.ending is not None:
             await clear_up(self._site, job, lost=lost)
         return end
@@ -101,7 +112,14 @@ class Supervisor:
         if isinstance(found, End):
             return found
         job.hold(found.wrapper)
+        self._release(job)
+        job.grant = self._hold(job.demand, found.fence.gpus)
         return None
+
+    def _release(self, job: LocalJob) -> None:
+        if job.grant is not None:
+            self._give_back(job.grant)
+            job.grant = None
 
     @staticmethod
     def _let_go(job: LocalJob) -> None:
@@ -175,6 +193,7 @@ class Supervisor:
         reaped = self._site.host.reap(job.wrapper)
         if reaped is None:
             return True  # somebody else's child: look closely
+        job.exit_code = reaped.exit_code
         job.usage = replace(
             job.usage,
             cpu_time_s=max(job.usage.cpu_time_s, reaped.cpu_time_s),
@@ -189,20 +208,24 @@ class Supervisor:
         return True
 
     def _last_evidence(self, job: LocalJob) -> Evidence:
-        trim(job.part, self._site.settings.output_limit_bytes)
+        try:
+            trim(job.part, self._site.settings.output_limit_bytes)
+        except OSError as fault:
+            log.warning("old output was not given back", job=job.name, cause=str(fault))
         return job.part.evidence()
 
     async def _conclude(self, job: LocalJob, seen: Evidence) -> End:
         now = self._site.clock.now()
         if seen.note is None and job.ending is not None:  # the disk was too full for a note
             seen = replace(seen, note=job.ending.note(now))
-        if seen.exit is None:
+        record = seen.exit or _from_the_kernel(job, now)
+        if record is None:
             return without_record(seen, now, same_boot=True)
         starved = False
-        if seen.exit.code == _KILLED and seen.note is None:
+        if record.code == _KILLED and seen.note is None:
             self._site.oom_kills = await self._site.file_work(oom_kills)
             starved = self._site.oom_kills > job.oom_before
-        return end_of(seen.exit, seen.note, out_of_memory=starved)
+        return end_of(record, seen.note, out_of_memory=starved)
 
     async def _patiently(self, job: LocalJob, work: Callable[..., T], *args: object) -> T:
         """File work, again and again while the file system does not let us."""
@@ -214,6 +237,21 @@ class Supervisor:
                 log.warning("records not readable; trying again", job=job.name, cause=str(fault))
             await anyio.sleep(wait_s)
             wait_s = min(wait_s * 2, _RETRY_MOST_S)
+
+
+def _from_the_kernel(job: LocalJob, now: datetime) -> Exit | None:
+    """The wrapper passes the exit code on: so it is not lost although somebody removed the records."""
+    if job.started_at is None or job.exit_code is None or job.exit_code < 0:
+        return None
+    return Exit(
+        pid=0,
+        start_time=0,
+        code=job.exit_code,
+        launch=Launch.NOTHING,
+        began_at=job.started_at,
+        at=now,
+        up_cs=uptime_cs(),
+    )
 
 
 def _by_another(fence: Fence | None, job: LocalJob) -> bool:

@@ -9,6 +9,7 @@ from functools import cache
 
 from ...model.output import Stream
 from ..spool import Part
+from ..tail import kept_from
 
 __all__ = ["trim"]
 
@@ -21,30 +22,26 @@ _NOT_HERE = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
 def trim(part: Part, limit_bytes: int) -> None:
     """Keep the newest ``limit_bytes`` of each stream, roughly: what goes, goes in large steps.
 
-    What is no longer kept is on record before it is gone. Where the file system cannot punch holes
-    everything stays.
+    Where the file system cannot punch holes everything stays. Raises OSError.
     """
     for stream in Stream:
         try:
             size = part.output(stream).stat(follow_symlinks=False).st_size
         except FileNotFoundError:
             continue
-        kept = part.kept_from(stream) if size > limit_bytes else 0
         wanted = (size - limit_bytes) // _BLOCK * _BLOCK
-        if wanted > kept:
-            _give_back(part, stream, kept, wanted)
+        if wanted > 0:
+            _give_back(part, stream, wanted)
 
 
-def _give_back(part: Part, stream: Stream, kept: int, wanted: int) -> None:
-    fd = os.open(part.output(stream), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def _give_back(part: Part, stream: Stream, wanted: int) -> None:
+    fd = os.open(part.output(stream), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        part.set_kept_from(stream, wanted)
-        try:
+        if wanted > kept_from(fd):
             _punch(fd, wanted)
-        except OSError as fault:
-            part.set_kept_from(stream, kept)  # it is all still there
-            if fault.errno not in _NOT_HERE:
-                raise
+    except OSError as fault:
+        if fault.errno not in _NOT_HERE:
+            raise
     finally:
         os.close(fd)
 
