@@ -58,13 +58,12 @@ def place(server: Place, tmp_path: Path) -> Iterator[Place]:
         (["--tag", "x", "ok.sh"], ["KEY=VALUE"]),
     ],
 )
-@pytest.mark.parametrize("verb", ["run", "submit"])
-def test_bad_input_is_told(place: Place, verb: str, words: list[str], told: list[str]) -> None:
+def test_bad_input_is_told(place: Place, words: list[str], told: list[str]) -> None:
     (place.project / "folder").mkdir()
     place.write("unknown.xyz", "x")
     place.write("noext", "x")
 
-    done = place.shore(verb, *words)
+    done = place.shore("submit" if len(words) % 2 else "run", *words)
 
     assert (done.code, done.stdout) == (2, ""), done
     for text in told:
