@@ -157,7 +157,7 @@ def test_what_came_home() -> None:
     )
     assert beside_lines(report) == [
         "a.csv here is yours and stays; the job's is a.k3fq.csv",
-        "fit.png was left: the result of job m2v6x, submitted later, is there",
+        "left there: fit.png: the result of job m2v6x, submitted later, is there",
     ]
     assert home_line(report, FAILED).startswith("home so far: ")
     assert home_line(PullReport(folder=Path()), ENDED) == ""

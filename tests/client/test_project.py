@@ -415,9 +415,12 @@ def test_what_is_no_file_and_what_cannot_be_read_is_named(ordinary: Path) -> Non
             server.bind(str(root / "sock"))
             view = look(root)
         assert paths(view) == {"x.R"}
-        assert "cannot be read and is not sent: closed/, shut.csv" in view.notes
-        assert "neither file, folder nor link, and is not sent: pipe, sock" in view.notes
+        assert "not sent, because it cannot be read: closed/, shut.csv" in view.notes
+        assert "not sent, because it is neither file, folder nor link: pipe, sock" in view.notes
         assert {left.path for left in view.not_sent} == {"closed/", "shut.csv"}
+        root.chmod(0o111)
+        with pytest.raises(InvalidRequest, match="p cannot be read: Permission denied"):
+            look(root)
 
     as_ordinary_user(do)
 
@@ -430,7 +433,7 @@ def test_lfs_pointers_are_warned_about(home: Path) -> None:
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 12345\n"
     (root / "model.bin").write_text(pointer)
     assert look(root).notes == (
-        "are Git LFS pointers, not their content ('git lfs pull' fetches it): model.bin",
+        "Git LFS pointers are sent, not their content ('git lfs pull' fetches it): model.bin",
     )
 
 

@@ -49,10 +49,8 @@ def say_pulled(job: Job, report: PullReport | None, problem: str) -> None:
     here = os.path.relpath(report.folder)
     line = home_line(report, job)
     where = "" if here == "." else f" · in {here}"
-    if not line and report.unchanged:
-        line = "nothing new: all of it is here"
-    elif not line and not (report.left or report.notes or report.faults):
-        line = "nothing came out of it"
+    if not line and not (report.left or report.notes or report.faults):
+        line = "nothing new: all of it is here" if report.unchanged else "nothing came out of it"
     if line:
         say(line + where)
     for text in (*beside_lines(report), *report.notes, *report.faults):

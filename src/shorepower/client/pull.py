@@ -154,10 +154,11 @@ class _Pull:
             while waiting:
                 again: dict[Incoming, tuple[str, Decision]] = {}
                 for file in Receiving(fetch, self._heard).each(list(waiting)):
-                    wished, decision = waiting.pop(file)
+                    wished, decision = waiting[file]
                     self._note_made()
                     if not self._arrived(file, wished, decision, each_synced):
                         again[file] = (wished, decision)
+                    del waiting[file]
                 waiting = again
         except _DiskFull as full:
             self._faults.append(str(full))

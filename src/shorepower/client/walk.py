@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from ..model.errors import Fault, InvalidRequest
 from ..model.job import Link
 from ..model.junk import is_environment, is_secret_like, junk_kind
 from ..model.tree import MAX_DEPTH
@@ -24,15 +25,15 @@ _LFS_SIZES = range(100, 1024)
 """Bytes of a pointer. Source: git-lfs, docs/spec.md: less than 1024."""
 _LFS_MOST = 1000
 
-UNREADABLE = "cannot be read and is not sent: {}"
-STRANGE = "neither file, folder nor link, and is not sent: {}"
+UNREADABLE = "not sent, because it cannot be read: {}"
+STRANGE = "not sent, because it is neither file, folder nor link: {}"
 LEAVES_HERE = "links lead out of the project, to the originals: {}"
 LEAVES_ELSEWHERE = "links lead out of the project and dangle where that is not there: {}"
 DANGLES = "links lead nowhere: {}"
 ODD_LINK = "cannot be linked because the name is not UTF-8: {}"
 INCLUDED = "secret-like files travel because --include names them: {}"
-POINTERS = "are Git LFS pointers, not their content ('git lfs pull' fetches it): {}"
-TOO_DEEP = f"is more than {MAX_DEPTH} folders deep and is not sent: {{}}"
+POINTERS = "Git LFS pointers are sent, not their content ('git lfs pull' fetches it): {}"
+TOO_DEEP = f"not sent, because it is more than {MAX_DEPTH} folders deep: {{}}"
 
 
 class Policy(Struct, frozen=True, kw_only=True):
@@ -77,14 +78,17 @@ class Walk:
     ) -> Node | None:
         """Walk one folder; it is part of ``parent`` from the start. None: it is not part of the project.
 
-        Raises Full.
+        Raises Full, and InvalidRequest when it is the project itself and cannot be read.
         """
         full = self._root + b"/" + path if path else self._root
         try:
             status = os.stat(full, follow_symlinks=False)
             with os.scandir(full) as entries:
                 listed = sorted(entries, key=lambda entry: entry.name)
-        except OSError:
+        except OSError as error:
+            if not path:
+                told = f"the project {shown(self._root)} cannot be read: {error.strerror}"
+                raise InvalidRequest([Fault("--project", told)]) from error
             self._leave(path + b"/", "unreadable", met)
             met.name(UNREADABLE, shown(path) + "/")
             return None

@@ -100,12 +100,16 @@ def home_line(report: PullReport, job: Job) -> str:
 
 
 def beside_lines(report: PullReport) -> Sequence[str]:
-    """One sentence for each file that was put beside one of the user's, or not written at all."""
+    """One sentence for each file that was put beside one of the user's, and for each reason to leave some."""
     from ...client.home import OVER_THE_LIMIT
 
+    left: dict[str, list[str]] = {}
+    for path, _, why in report.left:
+        if why != OVER_THE_LIMIT:
+            left.setdefault(why, []).append(path)
     return [
         *(f"{path} here is yours and stays; the job's is {instead}" for path, instead in report.beside),
-        *(f"{path} was left: {why}" for path, _, why in report.left if why != OVER_THE_LIMIT),
+        *(f"left there: {listed(paths)}: {why}" for why, paths in left.items()),
     ]
 
 
