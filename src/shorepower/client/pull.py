@@ -163,7 +163,7 @@ class _Pull:
         except _DiskFull as full:
             self._faults.append(str(full))
             for file, (wished, _) in waiting.items():
-                self._left.append((shown(wished), file.entry.size_bytes, str(full)))
+                self._left.append((shown(wished), file.entry.size_bytes, "no more could be written"))
         finally:
             for file in waiting:
                 file.give_up()

@@ -100,7 +100,7 @@ def home_line(report: PullReport, job: Job) -> str:
 
 
 def beside_lines(report: PullReport) -> Sequence[str]:
-    """One sentence for each file that was put beside one of the user's, and for each reason to leave some."""
+    """One sentence for each file put beside one of the user's, and for each reason to leave some there."""
     from ...client.home import OVER_THE_LIMIT
 
     left: dict[str, list[str]] = {}
