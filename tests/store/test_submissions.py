@@ -129,6 +129,7 @@ async def test_a_later_control_replaces_an_earlier_one(store: Store) -> None:
     assert kill.serial > aside.serial > stop.serial
     assert await store.read(lambda view: view.controls()) == [aside, kill]
     assert await store.read(lambda view: view.controls("local")) == [kill]
+    assert await store.read(lambda view: [view.control(of.id), view.control("nothing")]) == [kill, None]
     await store.write(lambda tx: tx.drop_control(of.id, stop.serial))
     assert await store.read(lambda view: view.controls("local")) == [kill], "the later one stays"
     await store.write(lambda tx: tx.drop_control(of.id, kill.serial))

@@ -182,9 +182,8 @@ def _was_given_up(tx: Transaction, job: Job) -> bool:
     """Whether it never started and its end is what the clock asked for."""
     if job.wanted is None or job.started_at is not None or job.state is not State.CANCELED:
         return False
-    return any(
-        control.job == job.id and control.requested_by == GIVEN_UP for control in tx.controls(job.cluster)
-    )
+    control = tx.control(job.id)
+    return control is not None and control.requested_by == GIVEN_UP
 
 
 _TOLD = ("state", "reason", "why", "exit_code", "signal", "exit_status", "host", "attempt", "restart")

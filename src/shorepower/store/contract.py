@@ -128,6 +128,10 @@ class Snapshot(ABC):
         """Those not yet seen to have happened."""
 
     @abstractmethod
+    def control(self, job: str) -> Control | None:
+        """The one of a job, not yet seen to have happened."""
+
+    @abstractmethod
     def events(
         self, after: int, *, owner: str | None = None, job: str | None = None, limit: int = 500
     ) -> list[Event]:

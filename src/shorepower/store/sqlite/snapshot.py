@@ -110,6 +110,10 @@ class SqlSnapshot(Snapshot):
     def controls(self, cluster: str | None = None) -> list[Control]:
         return [rows.control_from(row) for row in self._run(sql.CONTROLS, {"cluster": cluster})]
 
+    def control(self, job: str) -> Control | None:
+        row = self._first(sql.CONTROL, (job,))
+        return None if row is None else rows.control_from(row)
+
     # news
 
     def events(

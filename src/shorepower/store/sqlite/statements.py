@@ -191,6 +191,11 @@ FROM controls k CROSS JOIN jobs j ON j.seq = k.job
 WHERE :cluster IS NULL OR j.cluster = :cluster ORDER BY k.serial
 """
 
+CONTROL = """
+SELECT j.id, k.operation, k.requested_at, k.requested_by, k.serial
+FROM jobs j CROSS JOIN controls k ON k.job = j.seq WHERE j.id = ?
+"""
+
 CLEAR_CONTROL = "DELETE FROM controls WHERE job = (SELECT seq FROM jobs WHERE id = :job)"
 
 PUT_CONTROL = """
