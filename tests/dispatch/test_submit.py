@@ -147,6 +147,24 @@ async def test_more_than_there_is_is_refused_with_what_there_is(bench, resources
 
 
 @pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"within_s": 1e300}, "within_s"),
+        ({"within_s": 0.0}, "within_s"),
+        ({"within_s": -1.0}, "within_s"),
+        ({"resources": Resources(wall_time_s=10**20)}, "resources.wall_time_s"),
+        ({"v": 2}, "v"),
+    ],
+)
+async def test_what_no_calendar_holds_is_refused(bench, more, field):
+    """A moment beyond all calendars would end every later server at its start."""
+    async with bench.running() as dispatcher:
+        with pytest.raises(InvalidRequest) as told:
+            await dispatcher.submit(a_spec(**more), ALICE)
+    assert [fault.field for fault in told.value.faults] == [field]
+
+
+@pytest.mark.parametrize(
     "more",
     [
         {"workdir": "/a\0b"},

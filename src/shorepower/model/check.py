@@ -17,6 +17,7 @@ _ENV_NAME = re.compile(r"[^=\0]+")
 _NAME_LIMIT = 255
 _FACTS = "SHOREPOWER_"  # Source: the contract, §3.
 _ENV_LIMIT_BYTES = 1 << 20
+_LONGEST_S = 10 * 366 * 86_400
 _ARG_LIMIT_BYTES = 128 << 10  # Source: execve(2), MAX_ARG_STRLEN, one argument or variable.
 
 
@@ -69,6 +70,14 @@ def _check_shape(spec: JobSpec) -> Iterable[Fault]:
         yield Fault("source_roots", "a source root is a path inside the project")
     for link in spec.links:
         yield from _check_link(link)
+    if spec.v != 1:
+        yield Fault(
+            "v", f"a specification of version {spec.v} is from a later shorepower; this one knows 1"
+        )
+    if spec.within_s is not None and not 0 < spec.within_s <= _LONGEST_S:
+        yield Fault("within_s", "give up after more than 0 s, and within 10 years")
+    if spec.resources.wall_time_s is not None and spec.resources.wall_time_s > _LONGEST_S:
+        yield Fault("resources.wall_time_s", "a time limit is at most 10 years")
     if not 0 <= spec.grace_s <= 3600:
         yield Fault("grace_s", "the grace is between 0 s and 1 h")
     if not 0 <= spec.umask <= 0o777:
