@@ -17,7 +17,8 @@ async def fetch(mail, count):
         async for batch in mail.watch():
             told += [(one.submission, one.state.value, one.why) for one in batch]
             if len(told) >= count:
-                return told
+                break
+    return told
 
 
 async def test_every_move_is_told_and_nothing_twice():
