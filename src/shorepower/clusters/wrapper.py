@@ -110,7 +110,7 @@ else
   esac
 fi
 
-# copy-on-write file systems may need room even here: try for five minutes
+# copy-on-write file systems may need room even here: try for five minutes, if the records are still there
 _shore_try=0
 until
   read -r _shore_up _shore_x </proc/uptime
@@ -120,7 +120,7 @@ until
     1<>"$_shore_exit"
 do
   _shore_try=$((_shore_try + 1))
-  [ $_shore_try -lt 300 ] || break
+  [ $_shore_try -lt 300 ] && [ -e "$_shore_exit" ] || break
   sleep 1
 done
 exit "$_shore_code"
