@@ -71,9 +71,7 @@ def _check_shape(spec: JobSpec) -> Iterable[Fault]:
     for link in spec.links:
         yield from _check_link(link)
     if spec.v != 1:
-        yield Fault(
-            "v", f"version {spec.v} is of a later shorepower; this one knows version 1"
-        )
+        yield Fault("v", f"version {spec.v} is of a later shorepower; this one knows version 1")
     if spec.within_s is not None and not 0 < spec.within_s <= _LONGEST_S:
         yield Fault("within_s", "give up after more than 0 s, and within 10 years")
     if spec.resources.wall_time_s is not None and spec.resources.wall_time_s > _LONGEST_S:
