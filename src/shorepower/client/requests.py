@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from ..model.caller import Caller
 from ..model.cluster import ClusterInfo
+from ..model.decoding import json_decoder
 from ..model.errors import ShorepowerError
 from ..model.job import Job, JobSpec
 from ..model.lifecycle import Attempt, Operation
@@ -350,7 +351,7 @@ def _post(path: str, body: bytes, *, headers: Mapping[str, str] = {}, repeatable
 def _decoder(kind: type[T]) -> Callable[[Answer], T]:
     def decode(answer: Answer) -> T:
         try:
-            return msgspec.json.decode(answer.body, type=kind)
+            return json_decoder(kind).decode(answer.body)
         except msgspec.DecodeError as error:
             raise ServerFault(f"the server's answer cannot be understood: {error}") from None
 
@@ -364,7 +365,7 @@ def _field(request: Request, name: str, kind: Any) -> Call[Any]:
     def decode(answer: Answer) -> Any:
         fields = whole(answer)
         try:
-            return msgspec.json.decode(fields[name], type=kind)
+            return json_decoder(kind).decode(fields[name])
         except (KeyError, msgspec.DecodeError) as error:
             raise ServerFault(f"the server's answer cannot be understood: {name}: {error}") from None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from ..model.decoding import json_decoder
 from ..model.errors import Ambiguous, NotFound
 from ..model.job import Job
 from ..model.output import OutputPiece
@@ -62,7 +63,7 @@ class Seen:
 
     def _load(self) -> _Kept:
         try:
-            return msgspec.json.decode(self._file.read_bytes(), type=_Kept)
+            return json_decoder(_Kept).decode(self._file.read_bytes())
         except (OSError, msgspec.DecodeError):
             return _Kept(server=self._label, at=datetime.now(UTC), jobs=())
 
@@ -76,7 +77,7 @@ def all_seen(client_dir: Path) -> list[Job]:
         return []
     for file in files:
         try:
-            jobs += msgspec.json.decode(file.read_bytes(), type=_Kept).jobs
+            jobs += json_decoder(_Kept).decode(file.read_bytes()).jobs
         except (OSError, msgspec.DecodeError):
             continue
     return sorted(jobs, key=lambda job: job.created_at, reverse=True)

@@ -16,6 +16,7 @@ import msgspec
 import zstandard
 from msgspec import Struct
 
+from ..model.decoding import json_decoder
 from ..model.errors import Fault, InvalidRequest, NotFound, StorageFault
 from ..model.job import Link
 from ..model.junk import is_environment, junk_kind
@@ -302,7 +303,7 @@ def decode_listing(data: bytes) -> Listing:
     """The listing stored by any version. Raises ValueError."""
     try:
         with zstandard.ZstdDecompressor().stream_reader(data) as reader:
-            stored = msgspec.json.decode(reader.readall(), type=_Stored)
+            stored = json_decoder(_Stored).decode(reader.readall())
     except (zstandard.ZstdError, msgspec.DecodeError) as error:
         raise ValueError(f"not a listing of ours: {error}") from None
     if stored.v != 1:

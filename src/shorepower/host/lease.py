@@ -23,6 +23,7 @@ from anyio import CapacityLimiter, to_thread
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ..model.decoding import json_decoder
 from ..model.errors import ShorepowerError, StateDirectoryFault
 from .contract import Clock
 from .disk import boot_id
@@ -116,7 +117,7 @@ def read_lease(state_dir: Path) -> LeaseRecord | None:
     """Who serves a state directory, as far as its record says; None when there is none to read."""
     data = _read(state_dir / "lease.json")
     try:
-        return msgspec.json.decode(data, type=LeaseRecord) if data else None
+        return json_decoder(LeaseRecord).decode(data) if data else None
     except msgspec.DecodeError:
         return None
 

@@ -9,6 +9,7 @@ from typing import NewType
 import msgspec
 from msgspec import Struct
 
+from .decoding import json_decoder
 from .lifecycle import Operation, Phase, Reason, State
 from .resources import Resources
 from .results import ResultsSummary
@@ -199,4 +200,4 @@ def encode_spec(spec: JobSpec) -> bytes:
 
 def decode_spec(data: bytes) -> JobSpec:
     """A spec of any version ever released. Raises msgspec.ValidationError."""
-    return msgspec.json.decode(data, type=JobSpec)
+    return json_decoder(JobSpec).decode(data)

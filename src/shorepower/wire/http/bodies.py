@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from ...model.caller import Scope
 from ...model.cluster import ClusterInfo
+from ...model.decoding import json_decoder
 from ...model.errors import Fault, InvalidRequest
 from ...model.events import Event
 from ...model.job import Job, JobSpec
@@ -285,7 +286,7 @@ def output_part(piece: OutputPiece) -> OutputPart:
 def decode_body(data: bytes, kind: type[T]) -> T:
     """A request's body. Raises InvalidRequest with every fault at once."""
     try:
-        return msgspec.json.decode(data, type=kind)
+        return json_decoder(kind).decode(data)
     except msgspec.ValidationError as error:
         raise InvalidRequest(_every_fault(data, kind) or [Fault("", str(error))]) from None
     except (msgspec.DecodeError, RecursionError) as error:

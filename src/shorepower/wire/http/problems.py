@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
+from ...model.decoding import json_decoder
 from ...model.errors import (
     Ambiguous,
     Busy,
@@ -129,7 +130,7 @@ def problem_with(status: int, detail: str, faults: tuple[Fault, ...] = ()) -> Pr
 def decode_problem(body: bytes) -> Problem | None:
     """The document in an answer's body; None when there is none that says anything."""
     try:
-        problem = msgspec.json.decode(body, type=Problem)
+        problem = json_decoder(Problem).decode(body)
     except (msgspec.DecodeError, RecursionError):
         return None
     return problem if problem.detail or problem.title or problem.faults else None
