@@ -1,4 +1,5 @@
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -81,7 +82,8 @@ def test_signals_ignored_here_are_default_there(tmp_path):
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
     masks = dict(line.split(b":\t") for line in said.splitlines() if b":\t" in line)
     assert int(masks[b"SigBlk"], 16) == 0
-    assert int(masks[b"SigIgn"], 16) == 0
+    # 32 and 33 are the C library's own: a program can neither see nor set them. Source: signal(7).
+    assert int(masks[b"SigIgn"], 16) & ~(3 << 31) == 0
 
 
 async def test_niceness_is_added_for_that_program_alone(host, tmp_path):
@@ -96,10 +98,11 @@ async def test_niceness_is_added_for_that_program_alone(host, tmp_path):
 async def test_how_it_ended_is_told_once_with_what_it_used(host, tmp_path):
     _, ended = await run_out(host, ["/bin/sh", "-c", "kill -9 $$"], tmp_path)
     assert ended.exit_code == -9
-    code = "import time\nwhile time.process_time() < 0.2: pass\nx = bytearray(600 << 20)"
+    largest_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024 + 300  # more than our own peak
+    code = f"import time\nwhile time.process_time() < 0.2: pass\nx = bytearray({largest_mib} << 20)"
     _, ended = await run_out(host, [sys.executable, "-c", code], tmp_path)
     assert ended.cpu_time_s >= 0.2
-    assert ended.largest_process_mib >= 600
+    assert ended.largest_process_mib >= largest_mib
 
 
 async def test_nothing_waits_for_a_child_behind_our_back(host, tmp_path):
