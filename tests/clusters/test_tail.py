@@ -145,3 +145,24 @@ async def test_no_zeros_are_read_while_the_beginning_goes(part, monkeypatch):
     if kept(part):
         assert (offset, data) == (MIB, b"b" * 10)
         assert calls == [0, MIB]
+
+
+def test_what_is_written_while_one_looks_is_no_gap(tmp_path, monkeypatch):
+    """The first line of a job may come between the two looks at a file that was empty."""
+    path = tmp_path / "stdout"
+    path.touch()
+    ask = os.lseek
+
+    def ask_while_it_writes(fd: int, offset: int, whence: int) -> int:
+        try:
+            return ask(fd, offset, whence)
+        finally:
+            with path.open("ab") as file:
+                file.write(b"first line\n")
+
+    monkeypatch.setattr(os, "lseek", ask_while_it_writes)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        assert kept_from(fd) == 0
+    finally:
+        os.close(fd)

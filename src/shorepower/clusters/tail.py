@@ -150,9 +150,10 @@ def _read(part: Part, stream: Stream, offset: int, limit: int) -> tuple[int, byt
 def kept_from(fd: int) -> int:
     """Offset of the oldest byte that is still there: output has no other holes than the one that was
     punched at its beginning."""
+    size = os.fstat(fd).st_size  # before, as the file may grow from nothing while it is asked for data
     try:
         return os.lseek(fd, 0, os.SEEK_DATA)
     except OSError as fault:
         if fault.errno == errno.ENXIO:  # nothing but a hole, or empty
-            return os.fstat(fd).st_size
+            return size
         return 0  # a file system that does not tell cannot punch either
