@@ -16,8 +16,10 @@ from .storm import Storm
 
 __all__ = ["STOPPING", "Figures", "Round", "kills_in", "points_of", "undisturbed"]
 
-POINT_LIMIT_S = 15.0
-"""How long a life goes on under load until its point counts as not reached."""
+POINT_LIMIT_JOBS = 30
+"""How many jobs a life is given until its point counts as not reached; it was found with 8."""
+LIFE_LIMIT_S = 120.0
+"""Whatever the load: no life lasts longer."""
 RANDOM_KILL_S = 2.5
 """A kill at random falls within this time after the start of a life."""
 STOPPING = "stopping "
@@ -74,18 +76,18 @@ class Round:
         """One life that ends at a point (or, for ``random``, at any moment), under load."""
         if point == "random":
             life = self._life = Life(self.ground)
-            self._load(life, self._dice.uniform(0.0, RANDOM_KILL_S))
+            self._load(life, self._dice.uniform(0.0, RANDOM_KILL_S), POINT_LIMIT_JOBS)
             life.kill()
             self.figures.kills[point] += 1
             return
         life = self._life = Life(self.ground, point.removeprefix(STOPPING))
         if point.startswith(STOPPING):
-            self._load(life, self._dice.uniform(0.0, RANDOM_KILL_S))
+            self._load(life, self._dice.uniform(0.0, RANDOM_KILL_S), POINT_LIMIT_JOBS)
             if life.wait_until_it_answers():
                 life.ask_to_stop()
-                life.wait_until_dead(POINT_LIMIT_S)
+                life.wait_until_dead(LIFE_LIMIT_S)
         else:
-            self._load(life, POINT_LIMIT_S)
+            self._load(life, LIFE_LIMIT_S, POINT_LIMIT_JOBS)
         if life.killed_itself:
             self.figures.kills[point.rpartition(":")[0]] += 1
             return
@@ -98,11 +100,14 @@ class Round:
         self.figures.missed.append(point)
         life.kill()
 
-    def _load(self, life: Life, limit_s: float) -> None:
-        """Jobs come in until the life is over or the limit is."""
+    def _load(self, life: Life, limit_s: float, jobs: int) -> None:
+        """So many jobs come in and are seen through, unless the life or the time is over before."""
         deadline = time.monotonic() + limit_s
         while life.alive and (left := deadline - time.monotonic()) > 0:
-            self.storm.submit_more(min(left, _PACE_S))
+            if jobs:
+                jobs -= self.storm.submit_more(min(left, _PACE_S))
+            elif not self.storm.busy:
+                return
             life.wait_until_dead(min(left, _PACE_S))
 
     def live_in_peace(self, jobs: int) -> Counter[str]:

@@ -69,6 +69,11 @@ class Storm:
         thread.start()
         return True
 
+    @property
+    def busy(self) -> bool:
+        """Whether some job is not through yet."""
+        return any(thread.is_alive() for thread in self._threads)
+
     def finish(self) -> None:
         """Wait until every job has ended and every reader is through."""
         deadline = time.monotonic() + END_LIMIT_S
