@@ -5,9 +5,11 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,10 +100,15 @@ def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
 
 @pytest.fixture
 def place(tmp_path: Path, remote: Remote) -> Iterator[Place]:
-    with a_place(tmp_path) as made:
+    with a_place(tmp_path) as made, tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as short:
         made.env["PATH"] = f"{remote.bin}:{PATH}"
+        made.env["XDG_RUNTIME_DIR"] = short  # sockets of ssh need a short path
         yield made
-        made.shore("logout")
+        for master in places_of(made.env).ssh_dir.glob("*"):  # theirs lasts hours, beyond the test
+            if master.is_socket():
+                subprocess.run(
+                    ["ssh", "-o", f"ControlPath={master}", "-O", "exit", "x"], capture_output=True
+                )
 
 
 def test_the_whole_way_through_ssh(place: Place, remote: Remote) -> None:
@@ -137,7 +144,7 @@ def test_output_goes_on_over_a_cut_of_the_connection(place: Place, remote: Remot
     run = place.start("run", "c.sh")
     assert run.stdout is not None
     first = run.stdout.readline()
-    (master,) = places_of(place.env).ssh_dir.iterdir()
+    (master,) = (path for path in places_of(place.env).ssh_dir.iterdir() if path.is_socket())
 
     subprocess.run(
         ["ssh", "-o", f"ControlPath={master}", "-O", "exit", "x"], capture_output=True, check=True
@@ -146,6 +153,23 @@ def test_output_goes_on_over_a_cut_of_the_connection(place: Place, remote: Remot
     stdout, stderr = run.communicate(timeout=60)
     assert run.returncode == 0, stderr
     assert first + stdout == b"".join(b"line %d\n" % number for number in range(1, 61))
+
+
+def test_a_kept_connection_that_was_killed_is_made_anew(place: Place, remote: Remote) -> None:
+    assert place.shore("login", "ssh://hpc").code == 0
+    (master,) = (path for path in places_of(place.env).ssh_dir.iterdir() if path.is_socket())
+    control = ["ssh", "-o", f"ControlPath={master}", "-O", "check", "x"]
+    before = subprocess.run(control, capture_output=True, text=True, check=True).stderr
+    os.kill(int(before.partition("pid=")[2].partition(")")[0]), signal.SIGKILL)
+    while subprocess.run(control, capture_output=True, check=False).returncode == 0:
+        time.sleep(0.02)
+    assert master.is_socket()  # what is left behind keeps a new one from taking the name
+
+    assert place.shore("run", "--", "echo", "a").stdout == "a\n"
+
+    after = subprocess.run(control, capture_output=True, text=True, check=True).stderr
+    assert "Master running" in after
+    assert after != before
 
 
 def test_what_a_login_prints_does_no_harm(place: Place, remote: Remote) -> None:

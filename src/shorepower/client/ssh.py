@@ -6,12 +6,14 @@ factor is asked for once: by a ControlMaster of ours, unless the user's own ssh 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shlex
+import socket
 import stat
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -57,11 +59,16 @@ def prepare_master(
     if login is not None and not login.keep_connection:
         return
     options = _options(address, places, own=True)
-    if _run([*options, "-O", "check", "--", address.ssh], ASK_TIMEOUT_S)[0] == 0:
+    check = [*options, "-O", "check", "--", address.ssh]
+    if _run(check, ASK_TIMEOUT_S)[0] == 0:
         return
-    say(f"connecting to {address.ssh}")
-    master = ["-o", "ControlMaster=yes", "-o", f"ControlPersist={KEEP_S}", "-f", "-N"]
-    code, words = _run([*options, *master, "--", address.ssh], LOGIN_TIMEOUT_S, ask=True)
+    with _alone(_master_socket(address, places)) as left_behind:
+        if _run(check, ASK_TIMEOUT_S)[0] == 0:
+            return
+        _remove_if_dead(left_behind)
+        say(f"connecting to {address.ssh}")
+        master = ["-o", "ControlMaster=yes", "-o", f"ControlPersist={KEEP_S}", "-f", "-N"]
+        code, words = _run([*options, *master, "--", address.ssh], LOGIN_TIMEOUT_S, ask=True)
     if code:
         raise Unreachable(f"{address.label} cannot be reached: {words or f'ssh ended with {code}'}")
 
@@ -91,12 +98,41 @@ def _options(address: Address, places: Places, *, own: bool) -> list[str]:
     words = ["ssh", "-o", f"ConnectTimeout={CONNECT_TIMEOUT_S}"]
     words += ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
     if own:
-        name = hashlib.sha256(f"{address.ssh}:{address.ssh_port}".encode()).hexdigest()[:8]
-        words += ["-o", f"ControlPath={_private(places.ssh_dir)}/{name}"]
+        words += ["-o", f"ControlPath={_master_socket(address, places)}"]
     words += ["-T"]
     if address.ssh_port:
         words += ["-p", str(address.ssh_port)]
     return words
+
+
+def _master_socket(address: Address, places: Places) -> Path:
+    name = hashlib.sha256(f"{address.ssh}:{address.ssh_port}".encode()).hexdigest()[:8]
+    return _private(places.ssh_dir) / name
+
+
+@contextlib.contextmanager
+def _alone(master: Path) -> Iterator[Path]:
+    """While this lasts, no other command of ours starts this connection: the person is asked once."""
+    import fcntl  # not on Windows, whose ssh shares no connections either
+
+    with master.with_suffix(".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield master
+
+
+def _remove_if_dead(master: Path) -> None:
+    """Remove the socket of a connection that was killed.
+
+    ssh refuses to share a connection whose socket's name is taken, and would go on alone, unseen.
+    """
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(ASK_TIMEOUT_S)
+        try:
+            asking.connect(str(master))
+        except ConnectionRefusedError:
+            master.unlink(missing_ok=True)
+        except OSError:
+            return
 
 
 def _private(folder: Path) -> Path:
