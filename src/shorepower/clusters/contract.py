@@ -17,7 +17,32 @@ from ..model.resources import Resources
 from ..model.tasks import ONE_TASK, TaskSet
 from ..model.usage import Usage
 
-__all__ = ["Cluster", "Finding", "Live", "Order", "OutputSource", "Where"]
+__all__ = ["Cluster", "Each", "Finding", "Live", "Order", "OutputSource", "TaskPlan", "Where"]
+
+
+class TaskPlan(Struct, frozen=True, kw_only=True):
+    """What one task of an array runs, in place of the same fields of its order."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    """Complete, facts included, the task's index and parameters among them."""
+    cwd: str
+    progress_file: str | None = None
+
+
+class Each(ABC):
+    """The tasks of an array order, by position. Blocking; any thread."""
+
+    @abstractmethod
+    def plan(self, task: int) -> TaskPlan:
+        """Lay out what the task starts in. Doing it again is harmless.
+
+        Raises StorageFault (try again later), InvalidRequest (it cannot start).
+        """
+
+    @abstractmethod
+    def clear(self, task: int) -> None:
+        """It has ended: what it did not write itself goes from its folder. Harmless when repeated."""
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -47,6 +72,12 @@ class Order(Struct, frozen=True, kw_only=True):
     """Where the job appends progress lines."""
     handle: str | None = None
     """What `Cluster.submit` returned; None while that is unknown."""
+    each: Each | None = None
+    """What tells the tasks of an array apart; None for the one task of a plain job."""
+    max_parallel: int | None = None
+    """So many tasks of it run at a time; None: as many as have room."""
+    ended: TaskSet = TaskSet()
+    """Tasks of an array of which the end is on record: they are never started or reported again."""
     seen_running: bool = False
     """It was observed to have started: if its records are gone, it is lost and never started again."""
 
@@ -132,7 +163,9 @@ class Cluster(ABC):
 
     @abstractmethod
     async def control(self, order: Order, operation: Operation) -> None:
-        """Ask for an operation. Returning means it was sent; observations tell that it happened.
+        """Ask for an operation on the tasks that the order names: all of its submission, or some.
+
+        Returning means it was sent; observations tell that it happened.
 
         Repeating it is harmless. Raises Unreachable (try again), InvalidRequest (cannot be done here).
         """
@@ -146,5 +179,6 @@ class Cluster(ABC):
         """Its records and output may go: it ended and everything worth keeping is kept."""
 
     def live(self) -> Mapping[str, Live]:
-        """By submission: what is known of the running ones. Backends that measure nothing keep this."""
+        """What is known of the running ones, by submission, or ``<submission>.<position>`` for a task of an
+        array. Backends that measure nothing keep this."""
         return {}

@@ -9,8 +9,10 @@ from typing import NewType
 import msgspec
 from msgspec import Struct
 
+from .array import ArraySpec
 from .decoding import json_decoder
 from .lifecycle import Operation, Phase, Reason, State
+from .payload import Payload
 from .resources import Resources
 from .results import ResultsSummary
 from .tasks import ONE_TASK, TaskSet
@@ -130,6 +132,11 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     umask: int = 0o022
     within_s: float | None = None
     """Give up when not started after this many seconds."""
+    array: ArraySpec | None = None
+    """Many tasks, each its own process; None is one task."""
+    input: Payload | None = None
+    """An object of the caller's session for the job: the file that ``SHOREPOWER_INPUT`` names. Not with
+    the grid or the rows of an array, whose parameters lie there."""
 
 
 class Job(Struct, frozen=True, kw_only=True):
