@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
@@ -58,7 +59,7 @@ def _visit(value: object, kind: Any, at: str) -> Iterator[Fault | Unknown]:
 
 
 def _visit_record(value: Mapping[Any, Any], kind: type[Struct], at: str) -> Iterator[Fault | Unknown]:
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    fields = _fields_of(kind)
     for name, field in fields.items():
         place = f"{at}.{name}" if at else name
         if name in value:
@@ -68,6 +69,12 @@ def _visit_record(value: Mapping[Any, Any], kind: type[Struct], at: str) -> Iter
     for key in value:
         if key not in fields:
             yield Unknown(f"{at}.{key}" if at else str(key), str(key), tuple(fields))
+
+
+@cache
+def _fields_of(kind: type[Struct]) -> Mapping[str, msgspec.structs.FieldInfo]:
+    """By name; msgspec works them out of the annotations anew at every call."""
+    return {field.encode_name: field for field in msgspec.structs.fields(kind)}
 
 
 def _leaf(value: object, kind: Any, at: str) -> Iterator[Fault]:
