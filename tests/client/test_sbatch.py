@@ -1,9 +1,10 @@
 """``#SBATCH`` lines, in our words."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shorepower.client.sbatch import read_directives
+from shorepower.client.sbatch import read_directives, saved_output
 
 
 def test_what_exists_is_mapped() -> None:
@@ -34,13 +35,38 @@ def test_only_the_leading_comment_block_counts() -> None:
 
 
 def test_what_cannot_be_mapped_is_listed_as_written() -> None:
-    said = read_directives(
-        ["#SBATCH -o slurm-%j.out -e err.txt --exclusive", "#SBATCH --mail-type=ALL -A acct --array 1-9"]
-    )
+    said = read_directives(["#SBATCH -i in.txt --exclusive", "#SBATCH --mail-type=ALL -A acct --array 1-9"])
 
     assert said.unmapped == (
-        "-o slurm-%j.out", "-e err.txt", "--exclusive", "--mail-type=ALL", "-A acct", "--array 1-9",
+        "-i in.txt", "--exclusive", "--mail-type=ALL", "-A acct", "--array 1-9",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "workdir", "stdout", "stderr", "unused"),
+    [
+        ("-o slurm-%j.out", "", "slurm-%j.out", "slurm-%j.out", ()),
+        ("--output=logs/%x.out --error logs/%x.err", "sub", "sub/logs/%x.out", "sub/logs/%x.err", ()),
+        ("-e ../e.txt", "sub", "", "e.txt", ()),
+        ("-o a.txt -e ./a.txt", "", "a.txt", "a.txt", ()),
+        ("-o /dev/null", "", "", "", ("-o /dev/null (no file in the project)",)),
+        ("-o a -e ../b", "", "a", "", ("-e ../b (no file in the project)",)),
+        (
+            "-o logs/ -e ..",
+            "",
+            "",
+            "",
+            ("-o logs/ (no file in the project)", "-e .. (no file in the project)"),
+        ),
+        ("-c 2", "", "", "", ()),
+    ],
+)
+def test_where_output_is_also_saved(
+    line: str, workdir: str, stdout: str, stderr: str, unused: tuple[str, ...]
+) -> None:
+    saved = saved_output(read_directives([f"#SBATCH {line}"]), workdir)
+
+    assert (saved.stdout, saved.stderr, saved.unused) == (stdout, stderr, unused)
 
 
 def test_one_node_and_one_task_go_without_saying() -> None:

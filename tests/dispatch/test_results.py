@@ -5,9 +5,10 @@ import pytest
 
 from shorepower.model.errors import NotAllowed, NotFound, StorageFault
 from shorepower.model.lifecycle import State
+from shorepower.model.output import Stream
 from shorepower.model.results import ResultsState
 from shorepower.model.tree import TreeEntry, digest_of, encode_tree
-from support.dispatching import ALICE, BOB, READER, a_spec, eventually
+from support.dispatching import ALICE, BOB, NOW, READER, a_spec, eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +33,7 @@ async def _project(dispatcher, caller=ALICE, **more):
 async def _running(bench, cluster, dispatcher, spec):
     job, _ = await dispatcher.submit(spec, ALICE)
     await cluster.until(lambda: f"{job.id}-1" in cluster.has)
-    cluster.see(f"{job.id}-1", State.RUNNING)
+    cluster.see(f"{job.id}-1", State.RUNNING, started_at=NOW)
     return await bench.until(job, lambda job: job.state is State.RUNNING)
 
 
@@ -211,3 +212,86 @@ async def test_nothing_outside_is_read(bench, cluster, path):
             await _read(dispatcher, job, path)
         with pytest.raises(NotFound):
             await _read(dispatcher, job, b"in.txt", caller=BOB)
+
+
+async def _saved(bench, cluster, dispatcher, before=lambda output, work: None, **asked):
+    """A job that wrote to both streams, ended; its listed files in the project by path."""
+    spec = await _project(dispatcher, **asked)
+    job = await _running(bench, cluster, dispatcher, spec)
+    output = cluster.output(f"{job.id}-1", 0, 0)
+    output.write(b"out\n")
+    output.write(b"err\n", Stream.STDERR)
+    before(output, bench.places.work(f"{job.id}-1"))
+    job = await _ended(bench, cluster, job, State.FAILED)
+    listed = await dispatcher.files(job.id, ALICE)
+    return job, {one.path: one for one in listed if one.area == "project"}
+
+
+async def test_output_is_also_saved_under_the_names_that_are_asked_for(bench, cluster):
+    async with bench.running() as dispatcher:
+        asked = {"stdout_file": "logs/%x-%j.out", "stderr_file": "%u.err"}
+        job, files = await _saved(bench, cluster, dispatcher, name="fit", **asked)
+        path = f"logs/fit-{job.id}.out"
+        assert set(files) == {path, "alice.err"}
+        assert (job.results.state, files[path].mode) == (ResultsState.READY, 0o644)
+        assert await _read(dispatcher, job, path.encode()) == b"out\n"
+        assert await _read(dispatcher, job, b"alice.err") == b"err\n"
+        assert files["alice.err"].digest == digest_of(b"err\n")
+
+
+async def test_both_streams_of_one_name_are_one_file(bench, cluster):
+    async with bench.running() as dispatcher:
+        asked = {"stdout_file": "%j.out", "stderr_file": "%A.out"}
+        job, files = await _saved(bench, cluster, dispatcher, **asked)
+        assert set(files) == {f"{job.id}.out"}
+        assert await _read(dispatcher, job, f"{job.id}.out".encode()) == b"out\nerr\n"
+
+
+@pytest.mark.parametrize("narrow", [{"results": ("*.csv",)}, {"hold_back": ("logs/", "*.out")}])
+async def test_saved_output_comes_home_whatever_is_held_back(bench, cluster, narrow):
+    def others(output, work):
+        (work / "project" / "logs").mkdir()
+        (work / "project" / "logs" / "other.txt").write_text("stays")
+        (work / "project" / "other.out").write_text("stays")
+        (work / "project" / "r.csv").write_text("r")
+
+    async with bench.running() as dispatcher:
+        asked = {"stdout_file": "logs/a.out", **narrow}
+        _, files = await _saved(bench, cluster, dispatcher, others, **asked)
+        assert set(files) == {"logs/a.out", "r.csv"}
+
+
+async def test_saved_output_takes_the_place_of_what_was_sent_and_goes_through_no_link(
+    bench, cluster, tmp_path
+):
+    def linked(output, work):
+        (work / "project" / "logs").symlink_to(tmp_path)
+
+    async with bench.running() as dispatcher:
+        asked = {"stdout_file": "in.txt", "stderr_file": "logs/e.txt"}
+        job, files = await _saved(bench, cluster, dispatcher, linked, **asked)
+        assert "in.txt" in files
+        assert await _read(dispatcher, job, b"in.txt") == b"out\n"
+        assert job.results.state is ResultsState.PARTIAL
+        assert "logs/e.txt output could not be saved there" in job.results.why
+        assert not (tmp_path / "e.txt").exists()
+
+
+async def test_saved_output_tells_what_is_no_longer_kept(bench, cluster):
+    def cut(output, work):
+        output.first[Stream.STDOUT] = 2
+
+    async with bench.running() as dispatcher:
+        job, _ = await _saved(bench, cluster, dispatcher, cut, stdout_file="o.txt")
+        gap = b"[shorepower: 2 bytes of stdout are no longer kept]\n"
+        assert await _read(dispatcher, job, b"o.txt") == gap + b"t\n"
+
+
+async def test_in_place_output_is_saved_among_the_results(bench, cluster, tmp_path):
+    async with bench.running() as dispatcher:
+        spec = a_spec(workdir=str(tmp_path), stdout_file="o.txt")
+        job = await _running(bench, cluster, dispatcher, spec)
+        cluster.output(f"{job.id}-1", 0, 0).write(b"out")
+        job = await _ended(bench, cluster, job)
+        assert await _read(dispatcher, job, b"o.txt") == b"out"
+        assert list(tmp_path.glob("o.txt")) == []

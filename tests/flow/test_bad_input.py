@@ -80,6 +80,28 @@ def test_every_fault_is_told_at_once(place: Place) -> None:
         assert text in done.stderr, done
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["-c", "9999", "-p", "x", "nosuch.R"], ["no script 'nosuch.R'", "9999 cpus", "no queues"]),
+        (["--on", "loca", "-e", "NOPE", "nosuch.R"], ["nosuch.R", "did you mean 'local'", "NOPE"]),
+        (["-t", "soon", "-G", "2", "-c", "x", "nosuch.R"], ["nosuch.R", "'soon'", "2 GPUs", "-c: 'x'"]),
+        (["--workdir", "none", "-m", "900T", "ok.sh"], ["--workdir none", "900 TiB"]),
+        (["--project", "none", "--on", "loca", "ok.sh"], ["--project none", "'loca'"]),
+        (["-m", "900T", "--", "nosuchprogram"], ["900 TiB", "nosuchprogram"]),
+    ],
+)
+def test_what_is_wrong_here_hides_nothing_that_is_wrong_there(
+    place: Place, words: list[str], told: list[str]
+) -> None:
+    done = place.shore("run", *words)
+
+    assert (done.code, done.stdout) == (2, ""), done
+    for text in told:
+        assert text in done.stderr, done
+    assert len(done.stderr.splitlines()) == len(set(done.stderr.splitlines())) == len(told), done
+
+
 def test_an_interpreter_that_is_missing_is_told_before_it_queues(place: Place) -> None:
     if shutil.which("julia", path=place.env["PATH"]):
         pytest.skip("Julia is installed here")

@@ -169,6 +169,39 @@ def test_sbatch_lines_count_and_flags_win(place: Place) -> None:
     assert done.lines[1]["text"] == "fit\n"
 
 
+def test_output_named_in_sbatch_lines_comes_home_too(place: Place) -> None:
+    place.write("pyproject.toml", "[project]\n")
+    place.write(
+        "sub/job.sh",
+        "#!/bin/bash\n#SBATCH -J fit -o logs/%x-%j.out\n#SBATCH --error=last.err\n"
+        "echo out; echo err >&2; touch r.txt; exit 3\n",
+    )
+
+    done = place.shore("run", "--results", "nothing", "job.sh", cwd=place.project / "sub")
+
+    assert (done.code, done.stdout) == (3, "out\n"), done
+    job = place.shore("show", "--json", "@-1").json["id"]
+    assert f"#SBATCH -o: output is also saved as sub/logs/fit-{job}.out" in done.stderr
+    assert (place.project / f"sub/logs/fit-{job}.out").read_text() == "out\n"
+    assert (place.project / "sub/last.err").read_text() == "err\n"
+    assert not (place.project / "sub/r.txt").exists()
+
+    again = place.shore("rerun", job)
+
+    assert (place.project / "sub/last.err").read_text() == "err\n", again
+    assert len(list((place.project / "sub/logs").iterdir())) == 2, again
+
+
+def test_output_named_outside_the_project_is_said_not_to_be_saved(place: Place, tmp_path: Path) -> None:
+    place.write("job.sh", f"#!/bin/bash\n#SBATCH -o {tmp_path}/x.out -e /dev/null\necho out\n")
+
+    done = place.shore("run", "job.sh")
+
+    assert done.stdout == "out\n"
+    assert f"not used here: -o {tmp_path}/x.out (no file in the project), -e /dev/null" in done.stderr
+    assert not (tmp_path / "x.out").exists()
+
+
 def test_it_starts_where_the_user_stands(place: Place) -> None:
     place.write("pyproject.toml", "[project]\n")
     place.write("sub/x.sh", "pwd; ls; echo r > r.txt\n")

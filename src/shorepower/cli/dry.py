@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from ..client.client import Client
     from ..client.options import Options
     from ..client.prepare import Prepared
+    from ..model.errors import Fault
 
 __all__ = ["dry_run"]
 
 
-def dry_run(client: Client, words: Sequence[str], options: Options, *, as_json: bool) -> None:
-    """Print it; nothing is sent."""
-    prepared = prepared_for(client, words, options)
+def dry_run(
+    client: Client, words: Sequence[str], options: Options, faults: Sequence[Fault], *, as_json: bool
+) -> None:
+    """Print it; nothing is sent. Raises InvalidRequest with ``faults`` and all others."""
+    prepared = prepared_for(client, words, options, faults)
     if as_json:
         json.document(_document(prepared))
         return
@@ -31,6 +34,8 @@ def dry_run(client: Client, words: Sequence[str], options: Options, *, as_json: 
     say(f"would run: {' '.join(prepared.spec.argv)}")
     if prepared.chosen is not None:
         say(f"with {prepared.chosen.label}")
+    for file in dict.fromkeys(filter(None, (prepared.spec.stdout_file, prepared.spec.stderr_file))):
+        say(f"output would also be saved as {file}")
     view = prepared.view
     if view is None:
         say(f"in place, in {prepared.spec.workdir}")

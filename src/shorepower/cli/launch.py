@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..client.options import Options
     from ..client.prepare import Prepared
     from ..client.upload import SendProgress, Sent
+    from ..model.errors import Fault
     from ..model.job import Job
 
 __all__ = ["Launched", "ask_secret", "asks", "launch", "prepared_for"]
@@ -40,15 +41,23 @@ def asks() -> bool:
     return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
-def launch(client: Client, words: Sequence[str], options: Options, *, quiet: bool = False) -> Launched:
-    """Prepare, send, submit. Ctrl-C before the acknowledgement leaves nothing behind."""
+def launch(
+    client: Client,
+    words: Sequence[str],
+    options: Options,
+    faults: Sequence[Fault] = (),
+    *,
+    quiet: bool = False,
+) -> Launched:
+    """Prepare, send, submit. Ctrl-C before the acknowledgement leaves nothing behind. Raises InvalidRequest
+    with ``faults``, which are known already, and all others."""
     from ..client.client import new_key
     from ..client.deliver import deliver, submit
     from .render.asked import asked_line
-    from .render.quiet import sent_line
+    from .render.quiet import saved_lines, sent_line
 
     with _leaving_nothing():
-        prepared = prepared_for(client, words, options)
+        prepared = prepared_for(client, words, options, faults)
         for note in prepared.notes:
             say(note)
         with LiveLine() as line:
@@ -63,10 +72,15 @@ def launch(client: Client, words: Sequence[str], options: Options, *, quiet: boo
         job = submit(client, prepared, sent, new_key())
     if interrupted():
         _withdraw(client, job)
+    if not quiet:
+        for line in saved_lines(prepared.spec, job):
+            say(line)
     return Launched(job, prepared, sent)
 
 
-def prepared_for(client: Client, words: Sequence[str], options: Options) -> Prepared:
+def prepared_for(
+    client: Client, words: Sequence[str], options: Options, faults: Sequence[Fault] = ()
+) -> Prepared:
     """What would be submitted; asks at a terminal what has to be asked."""
     from ..client.prepare import prepare
     from ..client.view import ProjectTooLarge
@@ -79,6 +93,7 @@ def prepared_for(client: Client, words: Sequence[str], options: Options) -> Prep
             ask_secret=ask_secret if asks() else None,
             ask_ignored=_ask_ignored if asks() else None,
             own_stdin=sys.stdin.buffer,
+            faults=faults,
         )
 
     try:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from ..client.options import Options
+    from ..model.errors import Fault
 
 __all__ = ["JobCommand", "job_options", "options_of", "resource_options"]
 
@@ -159,10 +159,9 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return resource_options(function)
 
 
-def options_of(given: Mapping[str, Any], *, command: bool) -> Options:
-    """What was typed, as options. Raises InvalidRequest with every fault that can be seen from here."""
+def options_of(given: Mapping[str, Any], *, command: bool) -> tuple[Options, list[Fault]]:
+    """What was typed, as options without what is wrong, and what is wrong."""
     from ..client.options import Options, parse_size
-    from ..model.errors import InvalidRequest
     from ..model.resources import parse_duration
 
     read = _Reader(given)
@@ -185,36 +184,7 @@ def options_of(given: Mapping[str, Any], *, command: bool) -> Options:
         command=command,
         **read.resources(),
     )
-    if read.faults:
-        raise InvalidRequest([*read.faults, *_seen_from_here(given.get("words", ()), options)])
-    return options
-
-
-def _seen_from_here(words: Sequence[str], options: Options) -> list[Any]:
-    """What else is wrong, as far as no server is needed to tell."""
-    from ..client.environment import gather
-    from ..client.words import find_script
-    from ..model.errors import InvalidRequest
-    from .launch import asks
-
-    checks: tuple[Callable[[], object], ...] = (
-        lambda: find_script(words, options, Path.cwd()),
-        lambda: gather(
-            os.environ,
-            here=True,
-            files=options.env_files,
-            given=[text for text in options.env if _is_variable(text)],
-            secrets=options.secrets,
-            ask=(lambda _: "") if asks() else None,
-        ),
-    )
-    found: list[Any] = []
-    for check in checks:
-        try:
-            check()
-        except InvalidRequest as wrong:
-            found += wrong.faults
-    return found
+    return options, read.faults
 
 
 def _is_variable(text: str) -> bool:
@@ -237,7 +207,7 @@ class _Reader:
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self._given = given
-        self.faults: list[Any] = []
+        self.faults: list[Fault] = []
 
     def amount(self, option: str, key: str, parse: Callable[[str], Any]) -> Any:
         text = self._given.get(key)
@@ -277,7 +247,7 @@ class _Reader:
                     f"-e {text}: here -e K=V sets a variable of the job, as in docker; sbatch's -e FILE "
                     f"is not needed, as output is kept anyway: shore logs ID 2> {text}",
                 )
-        return tuple(self._given.get("env", ()))
+        return tuple(text for text in self._given.get("env", ()) if _is_variable(text))
 
     def tags(self) -> dict[str, str]:
         found = {}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..model.check import check, unknown
-from ..model.errors import Fault, InvalidRequest
+from ..model.check import check
+from ..model.errors import Fault, InvalidRequest, Unreachable
 from ..model.job import JobSpec, Origin
 from ..model.resources import Resources
 from ..model.runtime import Session
@@ -20,8 +21,9 @@ from .environment import Environment, gather
 from .interpreters import Chosen, choose, choose_elsewhere, find_program, read_script
 from .names import shown
 from .options import Options, parse_size
+from .process import kept, own_umask
 from .project import Data, FoundProject, Limits, ProjectView, find_project, look_over
-from .sbatch import Directives, read_directives
+from .sbatch import Directives, read_directives, saved_output
 from .settings import Settings, load_settings
 from .words import find_script, no_such_program
 
@@ -64,23 +66,25 @@ def prepare(
     ask_secret: Callable[[str], str] | None = None,
     ask_ignored: Callable[[FoundProject], bool] | None = None,
     own_stdin: BinaryIO | None = None,
+    faults: Sequence[Fault] = (),
 ) -> Prepared:
     """Find out what runs, with what, from where.
 
     ``ask_ignored`` is asked once for a project whose files go elsewhere, if nothing says whether what
-    git ignores goes along. Raises InvalidRequest with the faults, ProjectTooLarge, Unreachable.
+    git ignores goes along. Raises InvalidRequest with every fault, ``faults`` that are known already
+    among them, ProjectTooLarge, Unreachable.
     """
-    return _Preparation(client, list(words), options).run(ask_secret, ask_ignored, own_stdin)
+    return _Preparation(client, list(words), options, faults).run(ask_secret, ask_ignored, own_stdin)
 
 
 class _Preparation:
     """The steps, and what each leaves for the next."""
 
-    def __init__(self, client: Client, words: list[str], options: Options) -> None:
+    def __init__(self, client: Client, words: list[str], options: Options, faults: Sequence[Fault]) -> None:
         self.client, self.words, self.options = client, words, options
         self.cwd = (options.cwd or Path.cwd()).absolute()
         self.notes: list[str] = []
-        self.faults: list[Fault] = []
+        self.faults = list(faults)
 
     def run(
         self,
@@ -89,27 +93,22 @@ class _Preparation:
         own_stdin: BinaryIO | None,
     ) -> Prepared:
         options = self.options
-        self.script = find_script(self.words, options, self.cwd)
-        self.directives = self._read_script()
-        self.found = find_project(
-            self.cwd,
-            script=self.script,
-            named=options.project,
-            workdir=options.workdir or self.directives.workdir,
-        )
-        self.settings = load_settings(self.client.environ, project=self.found.root)
+        self._find()
         self.cluster = options.on or self.settings.run.on or "local"
-        info = self._cluster_info()
-        self.here = self._sees_our_files(info)
+        known = self._clusters()
+        info = known.get(self.cluster) if known else None
+        self.nothing_to_run |= info is None
+        self.here = info is None or self._sees_our_files(info)
         self._check_place()
         self.environment = self._gather(ask_secret)
         argv = self._argv()
         resources, faults = asked_for(options, self.directives, self.settings)
         self.faults += faults
         stdin = self._stdin(own_stdin)
-        self.faults += check(self._spec(argv, resources, None), {info.name: info})
-        if self.faults:
-            raise InvalidRequest(self.faults)
+        if known is not None:
+            self.faults += check(self._spec(argv, resources, None), known)
+        if self.faults or info is None:
+            raise InvalidRequest(_each_once(self.faults))
         view = None if options.in_place else self._look_over(ask_ignored)
         spec = self._spec(argv, resources, view)
         self._look_there(spec)
@@ -126,21 +125,49 @@ class _Preparation:
             notes=(*self.notes, *self.found.notes, *(view.notes if view else ())),
         )
 
-    def _cluster_info(self) -> ClusterInfo:
+    def _find(self) -> None:
+        """The script, the project, the settings. What is wrong with one is a fault that hides no other."""
+        self.script, self.directives = None, Directives()
+        with self._noting():
+            self.nothing_to_run = True
+            self.script = find_script(self.words, self.options, self.cwd)
+            self.directives = self._read_script()
+            self.nothing_to_run = False
+        self.found = self._find_project()
+        self.settings = self.client.settings
+        with self._noting():
+            self.settings = load_settings(self.client.environ, project=self.found.root)
+        self.saved = saved_output(self.directives, self.found.workdir)
+        if unused := (*self.directives.unmapped, *self.saved.unused):
+            self.notes.append(f"#SBATCH lines not used here: {', '.join(unused)}")
+
+    def _find_project(self) -> FoundProject:
+        options = self.options
+        workdir = options.workdir or self.directives.workdir
+        with self._noting():
+            return find_project(self.cwd, script=self.script, named=options.project, workdir=workdir)
+        return find_project(self.cwd, script=self.script)
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Go on after an InvalidRequest; its faults are told with all others."""
+        try:
+            yield
+        except InvalidRequest as wrong:
+            self.faults += wrong.faults
+
+    def _clusters(self) -> dict[str, ClusterInfo] | None:
+        """By name; None when no server answers and enough is wrong without it."""
         allowed = self.settings.allowed_clusters
         if allowed and self.cluster not in allowed:
-            raise InvalidRequest(
-                [
-                    Fault(
-                        "--on",
-                        f"this project goes to {', '.join(allowed)} only (shore.toml), not {self.cluster}",
-                    )
-                ]
-            )
-        known = {info.name: info for info in self.client.clusters()}
-        if self.cluster not in known:
-            raise InvalidRequest([Fault("--on", unknown("cluster", self.cluster, known))])
-        return known[self.cluster]
+            where = f"{', '.join(allowed)} only (shore.toml), not {self.cluster}"
+            self.faults.append(Fault("--on", f"this project goes to {where}"))
+        try:
+            return {info.name: info for info in self.client.clusters()}
+        except Unreachable:
+            if self.faults:
+                return None
+            raise
 
     def _sees_our_files(self, info: ClusterInfo) -> bool:
         if not info.capabilities.shared_files:
@@ -168,20 +195,19 @@ class _Preparation:
         self.known, head = read_script(self.script, self.words[0])
         said = read_directives(head)
         self.faults += said.faults
-        if said.unmapped:
-            self.notes.append(f"#SBATCH lines not used here: {', '.join(said.unmapped)}")
         return said
 
     def _check_place(self) -> None:
         """A script outside the project runs only where it is seen."""
         path = self.found.script
         if path.startswith("/") and not self.here:
-            raise InvalidRequest(
-                [Fault("SCRIPT", f"{path} is outside the project {self.found.root}, which alone is sent")]
-            )
+            where = f"outside the project {self.found.root}, which alone is sent"
+            self.faults.append(Fault("SCRIPT", f"{path} is {where}"))
 
     def _gather(self, ask_secret: Callable[[str], str] | None) -> Environment:
-        try:
+        if self.faults and ask_secret is not None:
+            ask_secret = _nobody  # a person is not asked for what is of no use
+        with self._noting():
             return gather(
                 self.client.environ,
                 here=self.here,
@@ -191,12 +217,12 @@ class _Preparation:
                 secrets=self.options.secrets,
                 ask=ask_secret,
             )
-        except InvalidRequest as wrong:
-            self.faults += wrong.faults
-            return Environment()
+        return Environment()
 
     def _argv(self) -> tuple[str, ...]:
         self.chosen: Chosen | None = None
+        if self.nothing_to_run:
+            return ("?",)  # why is told already
         env = self.environment.env
         if self.script is None:
             if self.here and not _is_there(self.words[0], env, self.cwd):
@@ -210,24 +236,22 @@ class _Preparation:
             julia_project=(root / "Project.toml").is_file(),
             scripts=self.settings.scripts,
         )
-        try:
+        with self._noting():
             if self.here:
                 self.chosen = choose(known, session, self.settings.places.cache_dir)
             else:
                 self.chosen = choose_elsewhere(known, session)
-        except InvalidRequest as wrong:
-            self.faults += wrong.faults
-            return tuple(self.words)
-        return self.chosen.way.argv(self.chosen.program, self.words[1:])
+            return self.chosen.way.argv(self.chosen.program, self.words[1:])
+        return tuple(self.words)
 
     def _stdin(self, own_stdin: BinaryIO | None) -> BinaryIO | None:
         """What is named, open; the caller's own stdin is read to its end first, as it may be a pipe."""
         named = self.options.stdin
-        if named is None:
+        if named is None or (named == "-" and self.faults):
             return None
         try:
             if named == "-":
-                return _kept(own_stdin)
+                return kept(own_stdin)
             file = (self.cwd / named).open("rb")
         except OSError as error:
             self.faults.append(Fault("--stdin", f"--stdin {named} cannot be read: {error.strerror}"))
@@ -275,9 +299,10 @@ class _Preparation:
         from .pull import machine_id
 
         options, root = self.options, self.found.root
-        typed = self.words[0]
+        typed = self.words[0] if self.words else ""
+        named = shown(typed.rpartition("/")[2] or typed)[:100] or "job"
         return JobSpec(
-            name=options.name or self.directives.name or shown(typed.rpartition("/")[2] or typed)[:100],
+            name=options.name or self.directives.name or named,
             argv=argv,
             cluster=self.cluster,
             queue=options.queue or self.directives.queue or self.settings.run.queue,
@@ -293,8 +318,10 @@ class _Preparation:
             origin=Origin(host=machine_id(), directory=str(root)),
             results=options.results,
             hold_back=view.hold_back if view else (),
+            stdout_file=self.saved.stdout,
+            stderr_file=self.saved.stderr,
             tags=dict(options.tags),
-            umask=_umask(),
+            umask=own_umask(),
             within_s=options.within_s,
         )
 
@@ -340,6 +367,14 @@ class _Preparation:
                 self.notes.append(f"{path} does not exist where the job goes")
 
 
+def _nobody(name: str) -> str:
+    return ""
+
+
+def _each_once(faults: Sequence[Fault]) -> list[Fault]:
+    return list({fault.message: fault for fault in faults}.values())
+
+
 def _is_there(program: str, env: dict[str, str], cwd: Path) -> bool:
     if "/" in program:
         return os.access(cwd / program, os.X_OK)
@@ -358,29 +393,3 @@ def _beside(settings: Settings, root: Path) -> frozenset[str]:
     from .ledger import Ledger
 
     return Ledger(settings.places.client_dir).beside(root)
-
-
-def _kept(stream: BinaryIO | None) -> BinaryIO:
-    """All of a stream, in a file that has no name."""
-    import shutil
-    import tempfile
-
-    kept = tempfile.TemporaryFile()  # noqa: SIM115 - whoever delivers it closes it
-    if stream is not None:
-        shutil.copyfileobj(stream, kept)
-        kept.seek(0)
-    return kept  # type: ignore[return-value]
-
-
-def _umask() -> int:
-    """This process's, without changing it for a moment as umask(2) would."""
-    try:
-        with open("/proc/self/status") as status:
-            for line in status:
-                if line.startswith("Umask:"):
-                    return int(line.split()[1], 8)
-    except (OSError, ValueError):
-        pass  # no /proc here
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

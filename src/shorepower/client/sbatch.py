@@ -6,6 +6,7 @@ meaning here. Source: sbatch(1).
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from collections.abc import Callable, Iterable
@@ -15,7 +16,7 @@ from msgspec import Struct
 from ..model.errors import Fault
 from ..model.resources import parse_cpus, parse_duration, parse_gpus, parse_memory
 
-__all__ = ["Directives", "read_directives"]
+__all__ = ["Directives", "SavedOutput", "read_directives", "saved_output"]
 
 
 class Directives(Struct, kw_only=True):
@@ -28,6 +29,9 @@ class Directives(Struct, kw_only=True):
     gpus: tuple[int, str | None] | None = None
     queue: str | None = None
     workdir: str | None = None
+    output: str | None = None
+    """Where standard output goes, and standard error with it unless ``error`` is said; a pattern."""
+    error: str | None = None
     present: bool = False
     """There was at least one such line."""
     unmapped: tuple[str, ...] = ()
@@ -46,8 +50,19 @@ _MEANING: dict[str, tuple[str, Callable[[str], object]]] = {
     "gpus-per-node": ("gpus", parse_gpus),
     "partition": ("queue", str),
     "chdir": ("workdir", str),
+    "output": ("output", str),
+    "error": ("error", str),
 }
-_LETTERS = {"J": "job-name", "c": "cpus-per-task", "t": "time", "G": "gpus", "p": "partition", "D": "chdir"}
+_LETTERS = {
+    "J": "job-name",
+    "c": "cpus-per-task",
+    "t": "time",
+    "G": "gpus",
+    "p": "partition",
+    "D": "chdir",
+    "o": "output",
+    "e": "error",
+}
 _FLAGS = frozenset("hHIkKQsv")
 # Saying what is so anyway: one node, one task of one job.
 _SILENT = {("nodes", "1"), ("ntasks", "1"), ("N", "1"), ("n", "1"), ("ntasks-per-node", "1")}
@@ -69,6 +84,37 @@ def read_directives(lines: Iterable[str]) -> Directives:
             _apply(said, option, value, written, unmapped, faults)
     said.unmapped, said.faults = tuple(unmapped), tuple(faults)
     return said
+
+
+class SavedOutput(Struct, frozen=True, kw_only=True):
+    """Where the output is also saved, as paths in the project; and what cannot be done, as written."""
+
+    stdout: str = ""
+    stderr: str = ""
+    unused: tuple[str, ...] = ()
+
+
+def saved_output(said: Directives, workdir: str) -> SavedOutput:
+    """What ``-o`` and ``-e`` come to for a job that starts in ``workdir``, a folder of the project.
+
+    Source: sbatch(1): standard error goes where standard output goes, unless it is said.
+    """
+    unused = []
+    found: dict[str, str] = {}
+    for letter, written in (("o", said.output), ("e", said.error)):
+        if written is None:
+            continue
+        path = posixpath.normpath(posixpath.join(workdir, written))
+        if written.endswith("/") or path == "." or path.startswith(("/", "../")) or path == "..":
+            unused.append(f"-{letter} {written} (no file in the project)")
+        else:
+            found[letter] = path
+    stdout = found.get("o", "")
+    return SavedOutput(
+        stdout=stdout,
+        stderr=found.get("e", "") if said.error is not None else stdout,
+        unused=tuple(unused),
+    )
 
 
 def _leading(lines: Iterable[str]) -> Iterable[str]:

@@ -113,7 +113,7 @@ class Dispatcher:
         gate = Gate()
         self._intake = Intake(store, self._blobs, places, clock, self._news, gate)
         self._output = Output(store, clusters, self._news)
-        self._files = Files(store, self._blobs, places, settings, clock, self._news, gate)
+        self._files = Files(store, clusters, self._blobs, places, settings, clock, self._news, gate)
         self._expire = Expire(store, clusters, self._blobs, places, settings, clock, gate)
         self._tokens = Tokens(store, clock)
         self._patience = Patience(store, self._leftovers, settings, clock, self._news)

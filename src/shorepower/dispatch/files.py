@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+import os
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from anyio import CapacityLimiter, create_task_group, to_thread
 from anyio.abc import TaskStatus
 from msgspec.structs import replace
 
+from ..clusters.contract import Cluster
 from ..files.blobs import BlobStore
 from ..files.collect import Listing, decode_listing, encode_listing, list_changes, read
 from ..files.remove import trim
@@ -28,6 +30,7 @@ from .access import find, may_change, may_submit
 from .gate import Gate
 from .news import News
 from .places import DispatchSettings, Places
+from .saved import save_output, saved_paths
 
 __all__ = ["Files"]
 
@@ -43,6 +46,7 @@ class Files:
     def __init__(
         self,
         store: Store,
+        clusters: Mapping[str, Cluster],
         blobs: BlobStore,
         places: Places,
         settings: DispatchSettings,
@@ -50,6 +54,7 @@ class Files:
         news: News,
         gate: Gate,
     ) -> None:
+        self._clusters = clusters
         self._store, self._blobs, self._places, self._gate = store, blobs, places, gate
         self._settings, self._clock, self._news = settings, clock, news
         self._disk = CapacityLimiter(4)
@@ -136,7 +141,9 @@ class Files:
         job, spec, submission = found
         work = Path(submission.workdir)
         try:
-            out = await self._list(spec, work, digests=True)
+            saved, faults = await self._save_output(job, spec, submission)
+            out = await self._list(spec, work, named=saved, digests=True)
+            out = replace(out, faults=(*faults, *out.faults))
         except Exception as fault:  # also what nobody foresaw: the folder is kept, and it is told why
             log.warning("results not collected", job=job_id, exc_info=not _is_foreseen(fault))
             await self._keep(job, ResultsState.FAILED, Listing(faults=(Fault("", str(fault)),)))
@@ -147,7 +154,28 @@ class Files:
                 partial(trim, self._blobs, spec.tree, work, links=spec.links), limiter=self._collecting
             )
 
-    async def _list(self, spec: JobSpec, work: Path, *, digests: bool) -> Listing:
+    async def _save_output(
+        self, job: Job, spec: JobSpec, submission: Submission
+    ) -> tuple[list[str], list[Fault]]:
+        """Output that is asked for as a file is made one; (its names, what could not be saved)."""
+        cluster = self._clusters.get(job.cluster)
+        if cluster is None or not (spec.stdout_file or spec.stderr_file):
+            return [], []
+        names: list[str] = []
+        faults: list[Fault] = []
+        for attempt in await self._store.read(lambda view: view.attempts(job.id)):
+            if attempt.submission == submission.id:
+                files = saved_paths(job, spec, attempt)
+                work = Path(submission.workdir)
+                faults += await save_output(
+                    cluster, attempt, files, work, umask=spec.umask, limiter=self._disk
+                )
+                names += files
+        return names, faults
+
+    async def _list(
+        self, spec: JobSpec, work: Path, *, digests: bool, named: Sequence[str] = ()
+    ) -> Listing:
         tree = None if spec.in_place else spec.tree
         return await to_thread.run_sync(
             partial(
@@ -158,6 +186,7 @@ class Files:
                 links=spec.links,
                 results=spec.results,
                 hold_back=spec.hold_back,
+                named=[os.fsencode(path) for path in named],
                 digests=digests,
             ),
             limiter=self._collecting,

@@ -57,6 +57,7 @@ def list_changes(
     links: Sequence[Link] = (),
     results: Sequence[str] = (),
     hold_back: Sequence[str] = (),
+    named: Sequence[bytes] = (),
     digests: bool,
     check: Callable[[], None] = nothing,
 ) -> Listing:
@@ -65,8 +66,9 @@ def list_changes(
     With ``digests`` every file is read and carries its SHA-256. Unchanged is what has the snapshot's
     size and time and was not touched since staging, or else the snapshot's content and mode. The junk
     list and ``hold_back`` (gitignore lines) leave out; ``results`` (globs, gitignore style) narrows the
-    area ``project``, never ``results``. Raises BlobLost when the snapshot cannot be read any more,
-    NotFound when the working folder is gone, StorageFault when it cannot be read at all.
+    area ``project``, never ``results``. What is ``named`` in ``project`` is listed in spite of both.
+    Raises BlobLost when the snapshot cannot be read any more, NotFound when the working folder is gone,
+    StorageFault when it cannot be read at all.
     """
     compared = Comparison(work / "project", check)
     found: list[FileEntry] = []
@@ -78,6 +80,7 @@ def list_changes(
             area=area,
             only=Rules(results) if area == "project" else Rules(()),
             without=Rules(hold_back) if area == "project" else Rules(()),
+            named=named if area == "project" else (),
             digests=digests,
             check=check,
         )
@@ -103,6 +106,8 @@ class _Place(Struct, frozen=True):
     links: Links
     wanted: bool
     """A glob takes everything in it, or there are no globs."""
+    held: bool
+    """It is held back, but for what is named."""
 
 
 class _Looker:
@@ -116,9 +121,11 @@ class _Looker:
         area: str,
         only: Rules,
         without: Rules,
+        named: Sequence[bytes],
         digests: bool,
         check: Callable[[], None],
     ) -> None:
+        self._named = frozenset(part for path in named for part in _with_folders(path))
         self._blobs, self._compared, self._area = blobs, compared, area
         self._only, self._without, self._digests, self._check = only, without, digests, check
         self.entries: list[FileEntry] = []
@@ -135,7 +142,7 @@ class _Looker:
         except OSError as error:
             raise StorageFault(f"the working folder {top} cannot be read: {error.strerror}") from error
         try:
-            self._folder(fd, b"", tree, links, not self._only)
+            self._folder(fd, b"", tree, links, not self._only, False)
         except _Full:
             most = f"more than {_MOST_ENTRIES} files came out; the others are not listed"
             self.faults.append(Fault("", most))
@@ -144,11 +151,13 @@ class _Looker:
         finally:
             os.close(fd)
 
-    def _folder(self, fd: int, path: bytes, tree: str | None, links: Links, wanted: bool) -> bool:
+    def _folder(
+        self, fd: int, path: bytes, tree: str | None, links: Links, wanted: bool, held: bool
+    ) -> bool:
         """List one open folder; whether there is anything in it."""
         self._check()
         known = {entry.name: entry for entry in decode_tree(self._blobs.get(tree))} if tree else {}
-        place = _Place(fd, path, known, links, wanted)
+        place = _Place(fd, path, known, links, wanted, held)
         with os.scandir(fd) as entries:
             names = sorted(os.fsencode(entry.name) for entry in entries)
         if path and is_environment(set(names)):
@@ -167,20 +176,22 @@ class _Looker:
 
     def _name(self, place: _Place, name: bytes, status: os.stat_result) -> None:
         path, is_dir = _join(place.path, name), stat.S_ISDIR(status.st_mode)
-        if self._without.decide(path, is_dir):
+        held = place.held or bool(self._without.decide(path, is_dir))
+        if held and path not in self._named:
             return
-        wanted = place.wanted or bool(self._only.decide(path, is_dir))
+        wanted = not held and (place.wanted or bool(self._only.decide(path, is_dir)))
         if is_dir:
-            self._below(place, name, status, wanted)
+            self._below(place, name, status, wanted, held)
         elif stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
             link = place.links.get(name)
             if isinstance(link, bytes) and _points_to(place.fd, name, status, link):
                 return
             known = place.known.get(name)
+            wanted = wanted or path in self._named
             if wanted and not self._compared.unchanged(place.fd, name, status, known):
                 self._list(place, name, status)
 
-    def _below(self, place: _Place, name: bytes, status: os.stat_result, wanted: bool) -> None:
+    def _below(self, place: _Place, name: bytes, status: os.stat_result, wanted: bool, held: bool) -> None:
         path = _join(place.path, name)
         if path.count(b"/") >= MAX_DEPTH:
             self._fault(path, f"more than {MAX_DEPTH} folders inside each other")
@@ -190,7 +201,7 @@ class _Looker:
         links = below if isinstance(below, dict) else {}
         inner = os.open(name, _FOLDER, dir_fd=place.fd)
         try:
-            holds_something = self._folder(inner, path, sent, links, wanted)
+            holds_something = self._folder(inner, path, sent, links, wanted, held)
         finally:
             os.close(inner)
         if wanted and not holds_something and sent is None and not links:
@@ -235,6 +246,12 @@ class _Looker:
     def _fault(self, path: bytes, why: str) -> None:
         text = path.decode(errors="backslashreplace")
         self.faults.append(Fault(text, f"could not be collected: {why}"))
+
+
+def _with_folders(path: bytes) -> list[bytes]:
+    """A path and every folder above it."""
+    parts = path.split(b"/")
+    return [b"/".join(parts[: count + 1]) for count in range(len(parts))]
 
 
 def _join(path: bytes, name: bytes) -> bytes:

@@ -70,6 +70,10 @@ def _check_shape(spec: JobSpec) -> Iterable[Fault]:
         yield Fault("source_roots", "a source root is a path inside the project")
     for link in spec.links:
         yield from _check_link(link)
+    for field in ("stdout_file", "stderr_file"):
+        path = getattr(spec, field)
+        if path and any(part in ("", ".", "..") or "\0" in part for part in path.split("/")):
+            yield Fault(field, f"output is saved at a path inside the project, not at {path!r}")
     if spec.v != 1:
         yield Fault("v", f"version {spec.v} is of a later shorepower; this one knows version 1")
     if spec.within_s is not None and not 0 < spec.within_s <= _LONGEST_S:
@@ -94,6 +98,7 @@ def _check_text(spec: JobSpec) -> Iterable[Fault]:
     """A spec is JSON, and so UTF-8; a name of a file need not be."""
     texts = [("argv", word) for word in spec.argv]
     texts += [("workdir", spec.workdir), ("project", spec.project)]
+    texts += [("stdout_file", spec.stdout_file), ("stderr_file", spec.stderr_file)]
     texts += [(f"env.{key}", value) for key, value in spec.env.items()]
     texts += [("links", path) for link in spec.links for path in (link.path, link.target)]
     for field, text in texts:

@@ -126,6 +126,11 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """gitignore-style lines of what never comes home (the project's ``.shoreignore``)."""
     stdin: tuple[str, ...] = ()
     """Digests of the blobs that together become standard input; none is empty input."""
+    stdout_file: str = ""
+    """Where standard output is also saved when the job ended: a path in the project, in which ``%j %A %a
+    %x %N %u`` stand for what they do in sbatch; empty: nowhere. It comes home whatever ``results`` says."""
+    stderr_file: str = ""
+    """The same of standard error; where both are one file, standard output comes first."""
     tags: dict[str, str] = {}
     grace_s: float = 30.0
     """Between SIGTERM and SIGKILL on stop and at the time limit."""

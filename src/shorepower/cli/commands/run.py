@@ -26,24 +26,24 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     Standard output and error are the job's own, byte for byte; the exit code is the job's. Options end at
     SCRIPT: what follows is the script's. Ctrl-C asks whether the job goes on.
     """
-    options = options_of(given, command=ctx.meta["shorepower.command"])
-    with client_of(given["server"]) as client:
+    options, faults = options_of(given, command=ctx.meta["shorepower.command"])
+    with client_of(given["server"], start=not faults) as client:
         if given["dry_run"]:
             from ..dry import dry_run
 
-            dry_run(client, given["words"], options, as_json=given["as_json"])
+            dry_run(client, given["words"], options, faults, as_json=given["as_json"])
             return
-        ctx.exit(_run(client, given, options))
+        ctx.exit(_run(client, given, options, faults))
 
 
-def _run(client: Any, given: dict[str, Any], options: Any) -> int:
+def _run(client: Any, given: dict[str, Any], options: Any, faults: Any) -> int:
     from ...client.pull import ATTACHED_LIMIT_BYTES
     from ..attached import Attached, View
     from ..ending import finish, left_running
     from ..launch import launch
     from ..render import json
 
-    launched = launch(client, given["words"], options, quiet=given["as_json"])
+    launched = launch(client, given["words"], options, faults, quiet=given["as_json"])
     prepared = launched.prepared
     if given["as_json"]:
         json.job_line(launched.job)

@@ -26,24 +26,24 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     Once the id is printed the job is on the server's disk. Options end at SCRIPT: what follows is the
     script's. Results wait there: shore pull.
     """
-    options = options_of(given, command=ctx.meta["shorepower.command"])
-    with client_of(given["server"]) as client:
+    options, faults = options_of(given, command=ctx.meta["shorepower.command"])
+    with client_of(given["server"], start=not faults) as client:
         if given["dry_run"]:
             from ..dry import dry_run
 
-            dry_run(client, given["words"], options, as_json=given["as_json"])
+            dry_run(client, given["words"], options, faults, as_json=given["as_json"])
             return
-        _submit(client, given, options)
+        _submit(client, given, options, faults)
 
 
-def _submit(client: Any, given: dict[str, Any], options: Any) -> None:
+def _submit(client: Any, given: dict[str, Any], options: Any, faults: Any) -> None:
     from ..launch import launch
     from ..render import json
     from ..render.figures import short_id
     from ..voice import say
 
     quiet = given["as_json"] or given["ids"]
-    launched = launch(client, given["words"], options, quiet=quiet)
+    launched = launch(client, given["words"], options, faults, quiet=quiet)
     job = launched.job
     client.seen.remember([job])
     if given["as_json"]:

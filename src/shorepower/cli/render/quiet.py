@@ -15,8 +15,17 @@ if TYPE_CHECKING:
     from ...client.prepare import Prepared
     from ...client.pull import PullReport
     from ...client.upload import Sent
+    from ...model.job import JobSpec
 
-__all__ = ["home_line", "live_line", "running_line", "sent_line", "summary", "waiting_line"]
+__all__ = [
+    "home_line",
+    "live_line",
+    "running_line",
+    "saved_lines",
+    "sent_line",
+    "summary",
+    "waiting_line",
+]
 
 # How an end is called. Source: the contract, §4, States.
 _ENDS = {
@@ -53,6 +62,20 @@ def sent_line(prepared: Prepared, sent: Sent | None) -> str:
     else:
         files += ", none changed"
     return " · ".join(part for part in (spec.cluster, what, files, prepared.view.not_sent_line()) if part)
+
+
+def saved_lines(spec: JobSpec, job: Job) -> list[str]:
+    """Where output is also saved, by name as far as that is known before it runs."""
+    if not (spec.stdout_file or spec.stderr_file):
+        return []
+    from ...model.output_file import expand, pattern_values
+
+    values = pattern_values(job=job.id, name=job.name, user=job.owner)
+    files = [expand(path, values) if path else "" for path in (spec.stdout_file, spec.stderr_file)]
+    if files[0] == files[1]:
+        return [f"#SBATCH -o: output is also saved as {files[0]}"]
+    told = (("-o: output", files[0]), ("-e: standard error", files[1]))
+    return [f"#SBATCH {what} is also saved as {file}" for what, file in told if file]
 
 
 def waiting_line(job: Job) -> str:

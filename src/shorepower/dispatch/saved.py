@@ -1,0 +1,104 @@
+"""Output that is also saved as a file among the results, as ``#SBATCH -o`` and ``-e`` ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from anyio import CapacityLimiter, to_thread
+
+from ..clusters.contract import Cluster, OutputSource
+from ..files.put import put_into
+from ..model.errors import Fault, ShorepowerError
+from ..model.job import Job, JobSpec
+from ..model.lifecycle import Attempt
+from ..model.output import Stream
+from ..model.output_file import expand, pattern_values
+
+__all__ = ["save_output", "saved_paths"]
+
+_PIECE_BYTES = 4 << 20
+
+
+def saved_paths(job: Job, spec: JobSpec, attempt: Attempt) -> dict[str, list[Stream]]:
+    """Path in the project → what is saved there, in this order; empty when it never started."""
+    if attempt.started_at is None:
+        return {}
+    values = pattern_values(
+        job=job.id, name=job.name, user=job.owner, host=attempt.host, index=attempt.task
+    )
+    found: dict[str, list[Stream]] = {}
+    for stream, pattern in ((Stream.STDOUT, spec.stdout_file), (Stream.STDERR, spec.stderr_file)):
+        if pattern:
+            found.setdefault(expand(pattern, values), []).append(stream)
+    return found
+
+
+async def save_output(
+    cluster: Cluster,
+    attempt: Attempt,
+    files: dict[str, list[Stream]],
+    work: Path,
+    *,
+    umask: int,
+    limiter: CapacityLimiter,
+) -> list[Fault]:
+    """Save what an attempt wrote, as far as it is kept; what could not be saved. Doing it again is
+    harmless."""
+    source = cluster.output(attempt.submission, attempt.task, attempt.restart)
+    faults = []
+    for path, streams in files.items():
+        try:
+            await _save(source, streams, work, path, 0o666 & ~umask, limiter)
+        except (OSError, ShorepowerError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            faults.append(Fault(path, f"output could not be saved there: {why}"))
+    return faults
+
+
+async def _save(
+    source: OutputSource,
+    streams: Sequence[Stream],
+    work: Path,
+    path: str,
+    mode: int,
+    limiter: CapacityLimiter,
+) -> None:
+    """Gathered beside the results, then moved there in one step."""
+    draft = work / "saved"
+    run = partial(to_thread.run_sync, limiter=limiter)
+    try:
+        await run(_begin, draft, mode)
+        await _gather(source, streams, partial(run, _append, draft))
+        await run(put_into, work / "project", os.fsencode(path), draft)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+async def _gather(
+    source: OutputSource, streams: Sequence[Stream], put: Callable[[bytes], Awaitable[None]]
+) -> None:
+    for stream in streams:
+        at = 0
+        while True:
+            offset, data = await source.read(stream, at, _PIECE_BYTES)
+            if offset > at:
+                gap = f"[shorepower: {offset - at} bytes of {stream.value} are no longer kept]\n"
+                await put(gap.encode())
+            if not data:
+                break
+            await put(data)
+            at = offset + len(data)
+
+
+def _begin(draft: Path, mode: int) -> None:
+    draft.unlink(missing_ok=True)
+    with draft.open("xb") as file:
+        os.fchmod(file.fileno(), mode)
+
+
+def _append(draft: Path, data: bytes) -> None:
+    with draft.open("ab") as file:
+        file.write(data)
