@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from shorepower.model.caller import Scope
-from shorepower.store.contract import BlobOwner, Store, Token, Transaction
+from shorepower.store.contract import BlobOwner, Store, Token, Transaction, Unused
 from support.store_records import NOW, after
 
 pytestmark = pytest.mark.anyio
@@ -37,6 +37,32 @@ async def test_use_by_anyone_refreshes_a_blob_and_never_backdates_it(store: Stor
     assert await store.read(lambda view: view.blobs_unused_since(after(20))) == []
     assert await store.read(lambda view: view.blobs_unused_since(after(20.000001))) == ["one"]
     assert await store.read(lambda view: view.blob_bytes()) == 5
+
+
+async def test_ones_own_use_of_blobs_may_count_otherwise_than_that_of_others(store: Store) -> None:
+    def fill(tx: Transaction) -> None:
+        for digest, owner, at in (
+            ("mine", "ada", 50),
+            ("new", "ada", 95),
+            ("leased", "ada", 50),
+            ("shared", "ada", 50),
+            ("shared", "bob", 50),
+            ("shared long ago", "ada", 50),
+            ("shared long ago", "bob", 5),
+            ("theirs", "bob", 5),
+        ):
+            tx.put_blob(BlobOwner(owner=owner, digest=digest, size_bytes=1, used_at=after(at)))
+        tx.lease_blobs("ada", ["mine"], after(150))
+        tx.lease_blobs("ada", ["leased"], after(195))
+
+    await store.write(fill)
+    by = Unused(owner="ada", since=after(90), leased_until=after(190))
+    found = await store.read(lambda view: view.blobs_unused_since(after(10), by=by))
+    assert found == ["mine", "shared long ago"]
+    some = await store.read(lambda view: view.blobs_unused_since(after(10), by=by, among=["mine", "new"]))
+    assert some == ["mine"]
+    assert await store.read(lambda view: view.blobs_unused_since(after(10))) == ["theirs"]
+    assert await store.read(lambda view: view.blobs_unused_since(after(10), among=["mine"])) == []
 
 
 async def test_many_blobs_at_once(store: Store) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
 from shorepower.model.errors import Conflict, NotFound
@@ -50,6 +53,7 @@ def full_job(**given: object) -> Job:
             why="one could not be read",
             expires_at=after(10**6),
             pulled_at=after(5),
+            warned_at=after(6),
         ),
         "project": "/home/ada/analysis",
         "origin": Origin(host="laptop", directory="/home/ada/analysis"),
@@ -277,6 +281,41 @@ async def test_results_are_saved_kept_and_expire(store: Store) -> None:
     assert await store.read(lambda view: view.expiring(after(20))) == [made["partial"]]
     assert await store.read(lambda view: view.expiring(after(21))) == [made["partial"], made["ready"]]
     assert await store.read(lambda view: view.expiring(after(21), 1)) == [made["partial"]]
+
+
+async def test_unfetched_results_wait_for_a_warning_that_came_in_time(store: Store) -> None:
+    def fill(tx: Transaction) -> dict[str, Job]:
+        def ready(owner: str = "ada", **given: Any) -> Job:
+            told = {"state": ResultsState.READY, "file_count": 1, "expires_at": after(100)} | given
+            results = ResultsSummary(**told)
+            return insert(tx, owner=owner, state=State.COMPLETED, ended_at=after(1), results=results)
+
+        return {
+            "fetched": ready(pulled_at=after(2)),
+            "empty": ready(file_count=0),
+            "warned": ready(warned_at=after(90)),
+            "warned too early": ready(warned_at=after(89), expires_at=after(101)),
+            "unwarned": ready(expires_at=after(99)),
+            "of another": ready("bob"),
+            "for good": ready(expires_at=None),
+        }
+
+    made = await store.write(fill)
+    notice = timedelta(seconds=10)
+
+    async def going(unwarned: float) -> list[str]:
+        found = await store.read(
+            lambda view: view.expiring(after(200), notice=notice, unwarned=after(unwarned))
+        )
+        return [name for name, job in made.items() if job in found]
+
+    assert await going(99) == ["fetched", "empty", "warned"]
+    assert await going(100) == ["fetched", "empty", "warned", "unwarned"]
+    assert await going(102) == [name for name in made if name != "for good"]
+    assert await store.read(lambda view: view.unfetched("ada", after(101))) == [
+        made["unwarned"],
+        made["warned"],
+    ]
 
 
 async def test_a_listing_is_kept_replaced_and_dropped(store: Store) -> None:

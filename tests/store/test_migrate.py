@@ -17,6 +17,9 @@ from support.store_records import insert
 
 pytestmark = pytest.mark.anyio
 
+NEXT = len(bundled()) + 1
+"""The number of a script that is yet to come."""
+
 
 @pytest.fixture
 def scripts(tmp_path: Path) -> Path:
@@ -54,10 +57,10 @@ async def test_an_existing_database_is_copied_and_brought_up(tmp_path: Path, scr
     old = await opened(tmp_path)
     kept = await old.write(insert)
     await old.aclose()
-    (scripts / "0002_more.sql").write_text(
+    (scripts / f"{NEXT:04d}_more.sql").write_text(
         "CREATE TABLE more (x INTEGER) STRICT; INSERT INTO more VALUES (1);"
     )
-    (scripts / "0003_rebuilt.sql").write_text(
+    (scripts / f"{NEXT + 1:04d}_rebuilt.sql").write_text(
         "CREATE TABLE new (user TEXT PRIMARY KEY, uid INTEGER) STRICT; DROP TABLE callers;"
         "ALTER TABLE new RENAME TO callers;"
     )
@@ -66,7 +69,7 @@ async def test_an_existing_database_is_copied_and_brought_up(tmp_path: Path, scr
         assert await new.read(lambda view: view.job(kept.id)) == kept
         await new.aclose()
     assert "more" in tables(tmp_path / "store.db")
-    copy = tmp_path / "store.db.before-0003"
+    copy = tmp_path / f"store.db.before-{NEXT + 1:04d}"
     assert copy.stat().st_mode & 0o777 == 0o600
     assert "more" not in tables(copy)
     back = await open_store(copy)
@@ -78,7 +81,7 @@ async def test_a_script_may_rebuild_a_table_that_others_hang_on(tmp_path: Path, 
     old = await opened(tmp_path)
     kept = await old.write(insert)
     await old.aclose()
-    (scripts / "0002_rebuild.sql").write_text(
+    (scripts / f"{NEXT:04d}_rebuild.sql").write_text(
         "CREATE TABLE new AS SELECT * FROM job_cards; DROP TABLE job_cards;"
         "CREATE TABLE job_cards (job INTEGER PRIMARY KEY REFERENCES jobs (seq) ON DELETE CASCADE,"
         " queue TEXT, script TEXT, project TEXT, resources TEXT, tags TEXT, origin TEXT,"
@@ -105,7 +108,7 @@ async def test_a_script_that_fails_changes_nothing(
     old = await opened(tmp_path)
     kept = await old.write(insert)
     await old.aclose()
-    (scripts / "0002_bad.sql").write_text(script)
+    (scripts / f"{NEXT:04d}_bad.sql").write_text(script)
     with pytest.raises(StateDirectoryFault, match=says):
         await opened(tmp_path, scripts)
     assert "more" not in tables(tmp_path / "store.db")
@@ -116,18 +119,18 @@ async def test_a_script_that_fails_changes_nothing(
 
 async def test_a_copy_that_cannot_be_made_stops_the_migration(tmp_path: Path, scripts: Path) -> None:
     await (await opened(tmp_path)).aclose()
-    (scripts / "0002_more.sql").write_text("CREATE TABLE more (x INTEGER) STRICT;")
-    (tmp_path / "store.db.before-0002").mkdir()
+    (scripts / f"{NEXT:04d}_more.sql").write_text("CREATE TABLE more (x INTEGER) STRICT;")
+    (tmp_path / f"store.db.before-{NEXT:04d}").mkdir()
     with pytest.raises(StateDirectoryFault, match="cannot be brought to this version"):
         await opened(tmp_path, scripts)
     assert "more" not in tables(tmp_path / "store.db")
-    assert sorted(os.listdir(tmp_path)) == ["scripts", "store.db", "store.db.before-0002"]
+    assert sorted(os.listdir(tmp_path)) == ["scripts", "store.db", f"store.db.before-{NEXT:04d}"]
 
 
 async def test_a_database_from_the_future_is_refused(tmp_path: Path, scripts: Path) -> None:
-    (scripts / "0002_more.sql").write_text("CREATE TABLE more (x INTEGER) STRICT;")
+    (scripts / f"{NEXT:04d}_more.sql").write_text("CREATE TABLE more (x INTEGER) STRICT;")
     await (await opened(tmp_path, scripts)).aclose()
-    with pytest.raises(StateDirectoryFault, match=r"schema 2.*schema 1.*upgrade"):
+    with pytest.raises(StateDirectoryFault, match=rf"schema {NEXT}.*schema {NEXT - 1}.*upgrade"):
         await opened(tmp_path)
     assert "more" in tables(tmp_path / "store.db")
 
@@ -175,9 +178,10 @@ async def test_a_good_library_is_taken(tmp_path: Path, version: str) -> None:
 
 def test_scripts_are_numbered_without_gaps(scripts: Path) -> None:
     assert [one.number for one in bundled()] == list(range(1, len(bundled()) + 1))
-    (scripts / "0003_gap.sql").write_text("")
-    with pytest.raises(ValueError, match="not numbered 1 to 2"):
+    gap = scripts / f"{NEXT + 1:04d}_gap.sql"
+    gap.write_text("")
+    with pytest.raises(ValueError, match=f"not numbered 1 to {NEXT}"):
         bundled(scripts)
-    (scripts / "0003_gap.sql").rename(scripts / "two.sql")
+    gap.rename(scripts / "two.sql")
     with pytest.raises(ValueError, match=r"two\.sql"):
         bundled(scripts)

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-__all__ = ["FileEntry", "ResultsState", "ResultsSummary"]
+__all__ = ["ExpiringJob", "ExpiringResults", "FileEntry", "ResultsState", "ResultsSummary"]
 
 
 class ResultsState(StrEnum):
@@ -32,6 +32,35 @@ class ResultsSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     why: str = ""
     expires_at: datetime | None = None
     pulled_at: datetime | None = None
+    """When everything had come home."""
+    warned_at: datetime | None = None
+    """When a command had shown its user that they are about to go, though nobody fetched them."""
+
+
+class ExpiringJob(Struct, frozen=True, kw_only=True):
+    """Results that nobody fetched and that are about to go."""
+
+    id: str
+    name: str
+    file_count: int
+    size_bytes: int
+    goes_at: datetime
+    """Not before; they go when there is no room, or when their time is over."""
+    for_room: bool = False
+    """They go to make room, earlier than their time is over."""
+
+
+class ExpiringResults(Struct, frozen=True, kw_only=True):
+    """What a caller is to be warned of."""
+
+    as_of: datetime
+    """To be sent back once it was shown."""
+    count: int = 0
+    size_bytes: int = 0
+    first_at: datetime | None = None
+    """When the first of them goes."""
+    jobs: tuple[ExpiringJob, ...] = ()
+    """The first to go come first; at most 1000 of them."""
 
 
 class FileEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):

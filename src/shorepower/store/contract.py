@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from msgspec import Struct
@@ -27,6 +27,7 @@ __all__ = [
     "Store",
     "Token",
     "Transaction",
+    "Unused",
 ]
 
 T = TypeVar("T")
@@ -80,6 +81,16 @@ class BlobOwner(Struct, frozen=True, kw_only=True):
     digest: str
     size_bytes: int
     used_at: datetime
+
+
+class Unused(Struct, frozen=True, kw_only=True):
+    """Whose use of blobs counts otherwise than that of others."""
+
+    owner: str
+    since: datetime
+    """Not used by this owner since then."""
+    leased_until: datetime
+    """A lease of this owner holds only when it ends later."""
 
 
 class Snapshot(ABC):
@@ -150,8 +161,19 @@ class Snapshot(ABC):
         """Which of these this user has sent."""
 
     @abstractmethod
-    def blobs_unused_since(self, moment: datetime, limit: int = 1000) -> list[str]:
-        """Digests that nobody used since then and no lease or living job holds; oldest first."""
+    def blobs_unused_since(
+        self,
+        moment: datetime,
+        limit: int = 1000,
+        *,
+        by: Unused | None = None,
+        among: Iterable[str] | None = None,
+    ) -> list[str]:
+        """Digests that nobody used since then and no lease or living job holds; oldest first.
+
+        With ``by`` only blobs that this user has sent, whose own use of them counts from another moment.
+        ``among``: only these.
+        """
 
     @abstractmethod
     def blob_bytes(self) -> int:
@@ -186,8 +208,24 @@ class Snapshot(ABC):
         """Jobs whose results lie here (``ready`` or ``partial``); by a partial index, not by history."""
 
     @abstractmethod
-    def expiring(self, moment: datetime, limit: int = 100) -> list[Job]:
-        """Ended jobs whose results expire before this moment and are not expired yet."""
+    def expiring(
+        self,
+        moment: datetime,
+        limit: int = 100,
+        *,
+        notice: timedelta = timedelta(0),
+        unwarned: datetime | None = None,
+    ) -> list[Job]:
+        """Ended jobs whose results expire before this moment and are not expired yet.
+
+        With ``unwarned``: results that nobody fetched, and of which nobody was warned within ``notice``
+        of their end or later, only when they expire before that moment.
+        """
+
+    @abstractmethod
+    def unfetched(self, owner: str, moment: datetime) -> list[Job]:
+        """Jobs whose results lie here, expire before this moment and were never fetched; the first to
+        go come first."""
 
     @abstractmethod
     def audit(self, after: int = 0, limit: int = 500) -> list[dict[str, str]]:

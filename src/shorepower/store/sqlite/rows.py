@@ -130,7 +130,8 @@ def job_from(row: Row) -> tuple[int, Job]:
     (seq, id, owner, name, cluster, created_at, state, reason, why, started_at, ended_at) = row[:11]
     (exit_code, signal, exit_status, attempt, restart, host, counts, usage, progress) = row[11:20]
     (wanted, stale_since, revision, queue, script, project, resources, tags, origin) = row[20:29]
-    (task_count, results_state, file_count, size_bytes, results_why, expires_at, pulled_at) = row[29:]
+    (task_count, results_state, file_count, size_bytes, results_why) = row[29:34]
+    (expires_at, pulled_at, warned_at) = row[34:]
     return seq, Job(
         id=id,
         name=name,
@@ -163,6 +164,7 @@ def job_from(row: Row) -> tuple[int, Job]:
             why=results_why,
             expires_at=_moment(expires_at),
             pulled_at=_moment(pulled_at),
+            warned_at=_moment(warned_at),
         ),
         project=project,
         origin=_from_json(_ORIGIN, origin),
@@ -222,6 +224,7 @@ def results_params(results: ResultsSummary) -> Params:
         "results_why": _sentence(results.why),
         "expires_at": _at(results.expires_at),
         "pulled_at": _at(results.pulled_at),
+        "warned_at": _at(results.warned_at),
     }
 
 

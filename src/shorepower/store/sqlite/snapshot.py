@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import apsw
 
 from ...model.events import Event
 from ...model.job import Job, JobSpec, Submission
 from ...model.lifecycle import Attempt, Phase, State
-from ..contract import Control, JobQuery, Snapshot, Token
+from ..contract import Control, JobQuery, Snapshot, Token, Unused
 from . import rows
 from . import statements as sql
 from .faults import DamagedRow
@@ -141,10 +141,23 @@ class SqlSnapshot(Snapshot):
         params = {"owner": owner, "digests": json.dumps(list(digests))}
         return {row[0] for row in self._run(sql.BLOBS_OWNED, params)}
 
-    def blobs_unused_since(self, moment: datetime, limit: int = 1000) -> list[str]:
+    def blobs_unused_since(
+        self,
+        moment: datetime,
+        limit: int = 1000,
+        *,
+        by: Unused | None = None,
+        among: Iterable[str] | None = None,
+    ) -> list[str]:
         """A lease holds while it ends later than ``moment``, which no living lease does not."""
-        params = {"moment": micros(moment), "limit": max(limit, 0)}
-        return [row[0] for row in self._run(sql.BLOBS_UNUSED, params)]
+        params: Params = {"moment": micros(moment), "limit": max(limit, 0)}
+        if by is not None:
+            own = {"own_moment": micros(by.since), "own_lease": micros(by.leased_until)}
+            params |= {"owner": by.owner, **own}
+        if among is not None:
+            params["among"] = json.dumps(list(among))
+        statement = sql.blobs_unused(by_one=by is not None, among=among is not None)
+        return [row[0] for row in self._run(statement, params)]
 
     def blob_bytes(self) -> int:
         return self._number(sql.BLOB_BYTES)
@@ -171,9 +184,25 @@ class SqlSnapshot(Snapshot):
     def trees(self) -> set[str]:
         return {row[0] for row in self._run(sql.TREES)}
 
-    def expiring(self, moment: datetime, limit: int = 100) -> list[Job]:
-        params = {"moment": micros(moment), "limit": max(limit, 0)}
+    def expiring(
+        self,
+        moment: datetime,
+        limit: int = 100,
+        *,
+        notice: timedelta = timedelta(0),
+        unwarned: datetime | None = None,
+    ) -> list[Job]:
+        params = {
+            "moment": micros(moment),
+            "limit": max(limit, 0),
+            "notice": notice // timedelta(microseconds=1),
+            "unwarned": micros(moment if unwarned is None else unwarned),
+        }
         return [rows.job_from(row)[1] for row in self._run(sql.EXPIRING, params)]
+
+    def unfetched(self, owner: str, moment: datetime) -> list[Job]:
+        params = {"owner": owner, "moment": micros(moment)}
+        return [rows.job_from(row)[1] for row in self._run(sql.UNFETCHED, params)]
 
     def _number(self, statement: str) -> int:
         row = self._first(statement)

@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["submissions_in"]
+__all__ = ["blobs_unused", "submissions_in"]
 
 JOB_COLUMNS = """
   j.seq, j.id, j.owner, j.name, j.cluster, j.created_at, j.state, j.reason, j.why, j.started_at, j.ended_at,
   j.exit_code, j.signal, j.exit_status, j.attempt, j.restart, j.host, j.counts, j.usage, j.progress,
   j.wanted, j.stale_since, j.revision, c.queue, c.script, c.project, c.resources, c.tags, c.origin,
-  c.task_count, r.state, r.file_count, r.size_bytes, r.why, r.expires_at, r.pulled_at
+  c.task_count, r.state, r.file_count, r.size_bytes, r.why, r.expires_at, r.pulled_at, r.warned_at
 """
 
 JOB_FROM = f"""
@@ -62,8 +62,8 @@ INSERT_SPEC = "INSERT INTO job_specs (job, spec) VALUES (?, ?)"
 INSERT_BLOB = "INSERT INTO job_blobs (job, digest) VALUES (?, ?) ON CONFLICT DO NOTHING"
 
 INSERT_RESULTS = """
-INSERT INTO results (job, state, file_count, size_bytes, why, expires_at, pulled_at)
-VALUES (:seq, :results_state, :file_count, :size_bytes, :results_why, :expires_at, :pulled_at)
+INSERT INTO results (job, state, file_count, size_bytes, why, expires_at, pulled_at, warned_at)
+VALUES (:seq, :results_state, :file_count, :size_bytes, :results_why, :expires_at, :pulled_at, :warned_at)
 """
 
 INSERT_KEY = "INSERT INTO idempotency_keys (owner, key, body_digest, job) VALUES (?, ?, ?, ?)"
@@ -89,7 +89,7 @@ WHERE job = :seq
 
 UPDATE_RESULTS = """
 UPDATE results SET state = :results_state, file_count = :file_count, size_bytes = :size_bytes,
-  why = :results_why, expires_at = :expires_at, pulled_at = :pulled_at
+  why = :results_why, expires_at = :expires_at, pulled_at = :pulled_at, warned_at = :warned_at
 WHERE job = :seq
 """
 
@@ -259,13 +259,29 @@ _HELD_BY_LIVING = f"""
 SELECT b.digest FROM jobs j INDEXED BY jobs_active CROSS JOIN job_blobs b ON b.job = j.seq WHERE {LIVING}
 """
 
-BLOBS_UNUSED = f"""
-SELECT b.digest FROM blobs b
-WHERE b.used_at < :moment
+_UNUSED = f"""
+  AND b.used_at < :moment
   AND NOT EXISTS (SELECT 1 FROM blob_leases l WHERE l.blob = b.id AND l.until_at > :moment)
   AND b.digest NOT IN ({_HELD_BY_LIVING})
-ORDER BY b.used_at, b.id LIMIT :limit
 """
+
+_UNUSED_BY_ONE = f"""
+  AND EXISTS (SELECT 1 FROM blob_owners o WHERE o.blob = b.id AND o.owner = :owner)
+  AND NOT EXISTS (SELECT 1 FROM blob_owners o WHERE o.blob = b.id
+    AND o.used_at >= CASE o.owner WHEN :owner THEN :own_moment ELSE :moment END)
+  AND NOT EXISTS (SELECT 1 FROM blob_leases l WHERE l.blob = b.id
+    AND l.until_at > CASE l.owner WHEN :owner THEN :own_lease ELSE :moment END)
+  AND b.digest NOT IN ({_HELD_BY_LIVING})
+"""
+
+_AMONG = "json_each(:among) d CROSS JOIN blobs b ON b.digest = d.value"
+
+
+def blobs_unused(*, by_one: bool, among: bool) -> str:
+    """The statement for blobs that nobody used, or one owner no more; of all, or among some."""
+    return f"""SELECT b.digest FROM {_AMONG if among else "blobs b"}
+    WHERE true {_UNUSED_BY_ONE if by_one else _UNUSED} ORDER BY b.used_at, b.id LIMIT :limit"""
+
 
 BLOB_BYTES = "SELECT n FROM totals WHERE name = 'blob_bytes'"
 
@@ -316,7 +332,15 @@ WHERE r.state IN ('ready', 'partial') AND (:owner IS NULL OR j.owner = :owner) O
 
 EXPIRING = f"""{_RESULTS_JOB_FROM}
 WHERE r.state <> 'expired' AND r.expires_at < :moment AND j.ended_at IS NOT NULL
+  AND (r.pulled_at IS NOT NULL OR r.file_count = 0 OR r.warned_at >= r.expires_at - :notice
+       OR r.expires_at < :unwarned)
 ORDER BY r.expires_at LIMIT :limit
+"""
+
+UNFETCHED = f"""{_RESULTS_JOB_FROM}
+WHERE r.state <> 'expired' AND r.state IN ('ready', 'partial') AND r.expires_at < :moment AND j.owner = :owner
+  AND r.pulled_at IS NULL AND r.file_count > 0
+ORDER BY r.expires_at, r.job
 """
 
 TREES = f"""{_HELD_BY_LIVING}
