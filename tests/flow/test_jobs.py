@@ -392,6 +392,32 @@ def test_an_unreachable_server_is_121_with_what_was_last_seen(place: Place) -> N
     assert logged.stdout == "text\n"
 
 
+def test_what_was_followed_is_shown_while_your_own_server_is_away(place: Place) -> None:
+    place.shore("run", "-J", "followed", "--", "sh", "-c", "echo one; echo two; echo bad >&2")
+    job = place.shore("submit", "--", "sh", "-c", "echo half; sleep 60").stdout.strip()
+    watching = place.start("logs", "-f", job)
+    assert watching.stdout is not None
+    assert watching.stdout.readline() == b"half\n"
+    watching.kill()
+    watching.wait()
+    place.shore("kill", job)
+    place.shore("logs", "-f", "--tail", "1", "@followed")
+    place.shore("server", "stop")
+    away = {"SHORE_AUTOSTART": "0"}
+
+    logged = place.shore("logs", "@followed", env=away)
+    last = place.shore("logs", "--tail", "1", "--stream", "stdout", "@followed", env=away)
+    lines = place.shore("logs", "--json", "@followed", env=away)
+    half = place.shore("logs", job[:6], env=away)
+
+    assert {logged.code, last.code, lines.code, half.code} == {121}
+    assert (logged.stdout, last.stdout, half.stdout) == ("one\ntwo\n", "two\n", "half\n")
+    assert "bad\n" in logged.stderr
+    assert "only what was followed here before: followed was completed then" in logged.stderr
+    assert "".join(line["text"] for line in lines.lines if line["stream"] == "stdout") == "one\ntwo\n"
+    assert place.shore("logs", "zzzz", env=away).stdout == ""
+
+
 def test_ctrl_c_before_the_submit_leaves_nothing(place: Place) -> None:
     place.shore("ps")
     before = place.shore("ps", "-a", "--ids").stdout
@@ -411,8 +437,9 @@ def test_ctrl_c_before_the_submit_leaves_nothing(place: Place) -> None:
     assert place.shore("ps", "-a", "--ids").stdout == before
 
 
-def test_each_name_that_fits_no_job_is_told(place: Place) -> None:
-    done = place.shore("stop", "qqqqq", "rrrrr")
+@pytest.mark.parametrize("verb", ["stop", "wait"])
+def test_each_name_that_fits_no_job_is_told(place: Place, verb: str) -> None:
+    done = place.shore(verb, "qqqqq", "rrrrr")
 
     assert done.code == 123
     assert [name for name in ("qqqqq", "rrrrr") if name in done.stderr] == ["qqqqq", "rrrrr"]

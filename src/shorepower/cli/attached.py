@@ -78,7 +78,7 @@ class Attached:
         self._over = threading.Event()
         self._line = LiveLine()
         self._lines = json.OutputLines(job.id) if view.as_json else None
-        self._remembered = None if client.transport.address.private else _followed(client, job)
+        self._remembered = None if view.cursor or view.tail_bytes else _followed(client, job)
         self._said_waiting = self._said_running = not view.lines
         self._at_line_start = True
         self._closed: set[int] = set()

@@ -90,6 +90,15 @@ class Followed:
         self._file = client_dir / "followed" / job
         self._size = 0
 
+    @classmethod
+    def jobs(cls, client_dir: Path, prefix: str) -> list[str]:
+        """Ids that begin with ``prefix`` of jobs whose output was followed."""
+        try:
+            names = os.listdir(client_dir / "followed")
+        except OSError:
+            return []
+        return sorted(name for name in names if name.startswith(prefix))
+
     def add(self, piece: OutputPiece) -> None:
         """Remember a piece, up to the limit."""
         if not piece.data or self._size > OUTPUT_LIMIT_BYTES:

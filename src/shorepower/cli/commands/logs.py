@@ -11,6 +11,8 @@ from ..verbs import client_of, job_argument, json_option, server_option
 from ..voice import say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ...client.client import Client
     from ...model.output import OutputPiece
 
@@ -40,11 +42,12 @@ def command(ctx: click.Context, /, **given: Any) -> None:
         try:
             job = client.job(given["job"])
         except Unreachable:
-            _followed_before(client, given["job"])
+            _followed_before(client, given)
             raise
         if given["follow"]:
             ctx.exit(_follow(client, job, given))
-        _print(client, job.id, given)
+        pieces = client.output(job.id, follow=False, tail_bytes=_tail_bytes(given))
+        _print(pieces, job.id, given)
 
 
 def _follow(client: Client, job: Any, given: dict[str, Any]) -> int:
@@ -75,13 +78,12 @@ def _follow(client: Client, job: Any, given: dict[str, Any]) -> int:
     return 0
 
 
-def _print(client: Client, job: str, given: dict[str, Any]) -> None:
+def _print(pieces: Iterable[OutputPiece], job: str, given: dict[str, Any]) -> None:
     lines = None
     if given["as_json"]:
         from ..render.json import OutputLines
 
         lines = OutputLines(job)
-    pieces = client.output(job, follow=False, tail_bytes=_tail_bytes(given))
     for piece in _last_lines(pieces, given["tail"]):
         if given["stream"] in (None, piece.stream.value) or piece.kind == "end":
             if lines is not None:
@@ -121,18 +123,21 @@ def _last_lines(pieces: Any, lines: int | None) -> Any:
         yield replace(last, data=kept, offset=end - len(kept))
 
 
-def _followed_before(client: Client, name: str) -> None:
+def _followed_before(client: Client, given: dict[str, Any]) -> None:
     """What this client printed of the job before, for a server that cannot be reached."""
     from ...client.seen import Followed
     from ...model.errors import ShorepowerError
 
-    places = client.settings.places
+    folder = client.settings.places.client_dir
     try:
-        _, job = client.seen.job(name)
-    except ShorepowerError:
-        return
-    pieces = Followed(places.client_dir, job.id).pieces()
-    for piece in pieces:
-        _put(piece)
-    if pieces:
-        say(f"only what was followed here before: {job.name} was {job.state.value.lower()} then")
+        _, seen = client.seen.job(given["job"])
+        job, stood = seen.id, f": {seen.name} was {seen.state.value.lower()} then"
+    except ShorepowerError:  # it was watched, and nobody saw it end
+        known = Followed.jobs(folder, given["job"])
+        if len(known) != 1:
+            return
+        job, stood = known[0], ""
+    pieces = Followed(folder, job).pieces()
+    _print(pieces, job, given)
+    if pieces and not given["as_json"]:
+        say(f"only what was followed here before{stood}")

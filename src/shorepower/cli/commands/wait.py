@@ -43,7 +43,9 @@ def _wait(client: Client, given: dict[str, Any], limit: float | None) -> int:
     from ..ending import exit_code_of
 
     deadline = None if limit is None else time.monotonic() + limit
-    jobs = [client.job(name) for name in dict.fromkeys(given["jobs"])]
+    jobs, wrong = _named(client, given)
+    if wrong:
+        return wrong
     codes = []
     for job in jobs:
         try:
@@ -54,6 +56,21 @@ def _wait(client: Client, given: dict[str, Any], limit: float | None) -> int:
         _tell(client, ended, given)
         codes.append(exit_code_of(ended))
     return codes[0] if len(codes) == 1 else int(any(codes))
+
+
+def _named(client: Client, given: dict[str, Any]) -> tuple[list[Job], int]:
+    """The jobs, and the exit code of the first name that fits none; each such name is told."""
+    from ...model.errors import InvalidRequest, NotFound
+    from ..failing import exit_code
+
+    jobs, code = [], 0
+    for name in dict.fromkeys(given["jobs"]):
+        try:
+            jobs.append(client.job(name))
+        except (NotFound, InvalidRequest) as error:
+            told = exit_code(error, ["--json"] if given["as_json"] else [])
+            code = code or told
+    return jobs, code
 
 
 def _one(client: Client, job: Job, deadline: float | None) -> Job:
