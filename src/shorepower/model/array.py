@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from .tasks import TaskSet
 
-__all__ = ["MOST_TASKS", "ArraySpec", "Range", "parse_indices", "ranges_of", "spell_indices"]
+__all__ = ["MOST_TASKS", "ArraySpec", "Numbering", "Range", "parse_indices", "ranges_of", "spell_indices"]
 
 MOST_TASKS = 1_000_000
 """How many tasks one job may have."""
@@ -96,6 +96,45 @@ class ArraySpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
             index, at = divmod(index, len(values))
             chosen[name] = values[at]
         return dict(reversed(chosen.items()))
+
+
+class Numbering:
+    """Positions and indices of one array; quick however many ranges there are."""
+
+    def __init__(self, ranges: Iterable[Range]) -> None:
+        self.ranges = tuple(ranges)
+        self._firsts = [range_.first for range_ in self.ranges]
+        *self._starts, self.count = accumulate(map(len, self.ranges), initial=0)
+
+    def index(self, position: int) -> int:
+        """The index at a position. Raises IndexError."""
+        if not 0 <= position < self.count:
+            raise IndexError(f"there is no task at position {position}")
+        at = bisect_right(self._starts, position) - 1
+        return self._firsts[at] + (position - self._starts[at]) * self.ranges[at].step
+
+    def positions(self, wanted: Iterable[Range]) -> TaskSet:
+        """Those of the tasks whose indices are among the wanted."""
+        spans: list[tuple[int, int]] = []
+        for one in wanted:
+            at = max(bisect_right(self._firsts, one.first) - 1, 0)
+            while at < len(self.ranges) and self._firsts[at] <= one.last:
+                spans += _common(self.ranges[at], self._starts[at], one)
+                at += 1
+        return TaskSet.joined(sorted(spans))
+
+
+def _common(tasks: Range, start: int, wanted: Range) -> Iterable[tuple[int, int]]:
+    """The spans of positions, counted from ``start``, of the tasks of one range that are wanted."""
+    low, high = max(tasks.first, wanted.first), min(tasks.last, wanted.last)
+    if wanted.step == 1:
+        first = start + -(-(low - tasks.first) // tasks.step)
+        return [(first, start + (high - tasks.first) // tasks.step + 1)] if low <= high else []
+    low += -(low - wanted.first) % wanted.step
+    found = (index - tasks.first for index in range(low, high + 1, wanted.step))
+    return [
+        (start + far // tasks.step, start + far // tasks.step + 1) for far in found if not far % tasks.step
+    ]
 
 
 def ranges_of(indices: Iterable[int]) -> tuple[Range, ...]:

@@ -24,8 +24,8 @@ class TaskSet(Struct, frozen=True, array_like=True):
 
     @classmethod
     def joined(cls, spans: Iterable[tuple[int, int]]) -> TaskSet:
-        """The smallest spans that hold what these hold; they come in order of their starts, and may touch or
-        overlap."""
+        """The smallest spans that hold what these hold. They come in order of their starts; they may touch
+        or overlap."""
         found: list[_Span] = []
         for start, stop in spans:
             if found and start <= found[-1][1]:
