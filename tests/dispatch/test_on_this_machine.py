@@ -95,9 +95,9 @@ async def test_what_waits_in_the_queue_is_started_once_by_a_later_life(machine, 
     async with machine.running() as dispatcher:
         cpus = (await dispatcher.clusters(ALICE))[0].cpu_count
         first = [(await dispatcher.submit(held, ALICE))[0] for _ in range(int(cpus))]
-        waits, _ = await dispatcher.submit(shell(f"echo $$ >> {starts}"), ALICE)
         for job in first:
             await machine.until(job, lambda job: job.state is State.RUNNING)
+        waits, _ = await dispatcher.submit(shell(f"echo $$ >> {starts}"), ALICE)
         assert (await machine.stands(waits)).state is State.PENDING
     go.touch()
     async with machine.running():
