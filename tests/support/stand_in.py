@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ import anyio
 from msgspec.structs import replace
 
 from shorepower.dispatch.dispatcher import Dispatcher, Footprint, JobFilter, OutputSlice, TokenInfo
+from shorepower.dispatch.values import ValuePiece
 from shorepower.host.contract import Look
 from shorepower.model.caller import Caller, Scope
 from shorepower.model.cluster import ClusterInfo
@@ -42,6 +43,7 @@ class StandIn(Dispatcher):
         self.gaps: dict[str, int] = {}
         self.blobs: dict[str, bytes] = {}
         self.results: dict[str, dict[bytes, bytes]] = {}
+        self.values: dict[str, dict[int, bytes]] = {}
         self.credentials: dict[str, TokenInfo] = {}
         self.pulled: list[str] = []
         self.calls: list[str] = []
@@ -301,6 +303,21 @@ class StandIn(Dispatcher):
         data = files[path]
         for start in range(offset, len(data), PIECE):
             yield data[start : start + PIECE]
+
+    async def read_values(
+        self, name: str, caller: Caller, offsets: Mapping[int, int], *, wait_s: float = 0.0
+    ) -> AsyncGenerator[ValuePiece, None]:
+        job_id = self._find(name, caller).id
+
+        def new() -> dict[int, bytes]:
+            logs = self.values.get(job_id, {})
+            return {task: logs[task] for task in sorted(logs) if len(logs[task]) > offsets.get(task, 0)}
+
+        grown = await self._until(lambda: new() or self.known[job_id].state.ended, wait_s)
+        for task, log in new().items():
+            at = offsets.get(task, 0)
+            yield ValuePiece(kind="value", task=task, offset=at, data=log[at:])
+        yield ValuePiece(kind="end" if grown and self.known[job_id].state.ended else "more")
 
     async def mark_pulled(self, name: str, caller: Caller) -> None:
         self.pulled.append(self._find(name, caller).id)

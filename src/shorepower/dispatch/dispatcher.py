@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -39,6 +39,7 @@ from .patience import Patience
 from .places import DispatchSettings, Places
 from .submit import Intake
 from .tokens import Tokens
+from .values import ValuePiece, Values
 from .watch import Standing, Watch
 
 __all__ = ["Dispatcher", "Footprint", "JobFilter", "OutputSlice", "TokenInfo"]
@@ -113,6 +114,7 @@ class Dispatcher:
         gate = Gate()
         self._intake = Intake(store, self._blobs, places, clock, self._news, gate)
         self._output = Output(store, clusters, self._news)
+        self._values = Values(store, self._news)
         self._files = Files(store, clusters, self._blobs, places, settings, clock, self._news, gate)
         self._expire = Expire(store, clusters, self._blobs, places, settings, clock, gate)
         self._tokens = Tokens(store, clock)
@@ -257,6 +259,13 @@ class Dispatcher:
     ) -> AsyncIterator[OutputPiece | None]:
         """Output until the job's end (a last piece of kind ``end``); None is a sign of life."""
         return self._output.follow(name, caller, cursor)
+
+    def read_values(
+        self, name: str, caller: Caller, offsets: Mapping[int, int], *, wait_s: float = 0.0
+    ) -> AsyncGenerator[ValuePiece, None]:
+        """What the tasks of a job gave back, beyond the offset of each index (0 for one that is not
+        named); waits up to ``wait_s`` while there is nothing new. The last piece is ``more`` or ``end``."""
+        return self._values.read(name, caller, offsets, wait_s=wait_s)
 
     async def events(
         self, caller: Caller, *, after: int | None = None, job: str | None = None, wait_s: float = 0.0

@@ -17,7 +17,7 @@ from .gate import Gate, restore_slashes
 from .life import Life
 from .needs import check_need
 from .replies import problem_response
-from .routes import blobs, clusters, events, files, health, jobs, output, server, tokens
+from .routes import blobs, clusters, events, files, health, jobs, output, server, tokens, values
 from .settings import ServerFacts, ServeSettings
 
 __all__ = ["make_app", "make_routes", "routes"]
@@ -25,7 +25,7 @@ __all__ = ["make_app", "make_routes", "routes"]
 
 def routes() -> Sequence[HTTPRouteHandler]:
     """Every route there is."""
-    rooms = (server, jobs, output, events, files, blobs, clusters, tokens, health)
+    rooms = (server, jobs, output, values, events, files, blobs, clusters, tokens, health)
     return [route for room in rooms for route in room.ROUTES]
 
 

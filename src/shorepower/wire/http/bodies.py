@@ -43,6 +43,8 @@ __all__ = [
     "StopAnswer",
     "SubmitRequest",
     "TokenRequest",
+    "ValueHead",
+    "ValuesRequest",
     "decode_body",
     "output_head",
     "output_part",
@@ -215,6 +217,25 @@ class FileHead(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The file ends with this frame."""
     error: str = ""
     """Why nothing (more) of this file comes; ``eof`` is false then."""
+
+
+class ValuesRequest(Struct, frozen=True, kw_only=True):
+    """How much of each task's values the reader has."""
+
+    offsets: dict[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=0)]] = {}
+    """Bytes by index; a task that is not named is read from its beginning."""
+    wait: Annotated[float, Meta(ge=0)] = 0.0
+    """Seconds to wait for something new; at most 60."""
+
+
+class ValueHead(Struct, frozen=True, kw_only=True):
+    """The header of one frame of values."""
+
+    kind: str
+    """``value``, ``alive``, ``more`` (the time or the room is over: go on) or ``end``."""
+    task: int = 0
+    """The user's own index; 0 for a job that is no array."""
+    offset: int = 0
 
 
 class KeepRequest(Struct, frozen=True, kw_only=True):
