@@ -18,6 +18,7 @@ async def _life(bench, cluster, dispatcher):
     await cluster.until(lambda: f"{job.id}-1" in cluster.has)
     cluster.see(f"{job.id}-1", State.RUNNING)
     await bench.until(job, lambda job: job.state is State.RUNNING)
+    (bench.places.work(f"{job.id}-1") / "results" / "out").write_bytes(b"x")
     cluster.see(f"{job.id}-1", State.COMPLETED, exit_code=0)
     return await bench.until(job, lambda job: job.state.ended and job.results.state != "saving")
 

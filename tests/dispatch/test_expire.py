@@ -35,6 +35,7 @@ async def _ended(bench, cluster, dispatcher, caller=ALICE, size=1000, **more):
 async def test_results_expire_after_30_days(bench, cluster, clock):
     async with bench.running() as dispatcher:
         job = await _ended(bench, cluster, dispatcher)
+        await dispatcher.mark_pulled(job.id, ALICE)
         clock.advance(30 * DAY_S - 60)
         await dispatcher._expire.once()
         assert (await bench.stands(job)).results.state is ResultsState.READY
@@ -54,6 +55,7 @@ async def test_kept_until_a_moment_or_for_good(bench, cluster, clock):
     async with bench.running() as dispatcher:
         longer = await _ended(bench, cluster, dispatcher)
         ever = await _ended(bench, cluster, dispatcher)
+        await dispatcher.mark_pulled(longer.id, ALICE)
         until = clock.now() + timedelta(days=60)
         assert (await dispatcher.keep(longer.id, until, ALICE)).results.expires_at == until
         assert (await dispatcher.keep(ever.id, None, ALICE)).results.expires_at is None
@@ -125,6 +127,7 @@ async def test_the_folder_of_a_failed_collection_goes_with_the_record(bench, clu
     async with bench.running() as dispatcher:
         job, _ = await dispatcher.submit(a_spec(in_place=False, workdir=""), ALICE)
         await cluster.until(lambda: f"{job.id}-1" in cluster.has)
+        (bench.places.project(f"{job.id}-1") / "out").write_bytes(b"x")
         cluster.see(f"{job.id}-1", State.COMPLETED, exit_code=0)
         await bench.until(job, lambda job: job.results.state is ResultsState.FAILED)
         clock.advance(300 * DAY_S)
@@ -168,11 +171,16 @@ async def test_prune_takes_what_is_asked_for_of_ones_own_and_tells_the_bytes(ben
         new = await _ended(bench, cluster, dispatcher, size=7000)
         theirs = await _ended(bench, cluster, dispatcher, caller=BOB, size=9000)
         freed = await dispatcher.prune(ALICE, results=True, ended_before=clock.now() - timedelta(hours=1))
-        assert freed >= 5000
+        assert freed.freed_bytes < 5000, "nobody fetched them"
+        for job in (old, new):
+            await dispatcher.mark_pulled(job.id, ALICE)
+        hour_ago = clock.now() - timedelta(hours=1)
+        freed = await dispatcher.prune(ALICE, results=True, ended_before=hour_ago)
+        assert freed.freed_bytes >= 5000
         assert (await bench.stands(old)).results.state is ResultsState.EXPIRED
         assert (await bench.stands(new)).results.state is ResultsState.READY
         clock.advance(1)
-        assert await dispatcher.prune(ALICE, results=True) >= 7000
+        assert (await dispatcher.prune(ALICE, results=True)).freed_bytes >= 7000
         assert (await bench.stands(theirs)).results.state is ResultsState.READY
         with pytest.raises(NotAllowed):
             await dispatcher.prune(READER, results=True)
@@ -182,8 +190,66 @@ async def test_prune_tells_the_bytes_of_blobs(bench, cluster, clock):
     async with bench.running() as dispatcher:
         await _sent(dispatcher, b"y" * 100_000)
         clock.advance(2 * 3600)
-        assert await dispatcher.prune(ALICE) >= 100_000
-        assert await dispatcher.prune(ALICE) == 0
+        assert (await dispatcher.prune(ALICE)).freed_bytes >= 100_000
+        assert (await dispatcher.prune(ALICE)).freed_bytes == 0
+
+
+async def test_prune_takes_what_a_broken_upload_left_once_it_is_surely_broken(bench, cluster, clock):
+    async with bench.running() as dispatcher:
+        data = b"y" * 100_000
+        await _sent(dispatcher, data)
+        clock.advance(4 * 60)
+        await dispatcher.missing_blobs([digest_of(data)], ALICE)
+        clock.advance(4 * 60)
+        still = await dispatcher.prune(ALICE)
+        assert (still.freed_bytes, still.uploading) == (0, True)
+        assert await dispatcher.get_blob(digest_of(data), ALICE) == data
+        clock.advance(60)
+        done = await dispatcher.prune(ALICE)
+        assert done.freed_bytes >= 100_000
+        assert not done.uploading
+        with pytest.raises(NotFound):
+            await dispatcher.get_blob(digest_of(data), ALICE)
+
+
+async def test_prune_leaves_what_jobs_others_and_a_running_upload_need(bench, cluster, clock):
+    async with bench.running() as dispatcher:
+        needed, shared = b"n" * 100, b"s" * 100
+        tree = await _sent(dispatcher, needed)
+        job = await _ended(bench, cluster, dispatcher, tree=tree)
+        await _sent(dispatcher, shared)
+        await _sent(dispatcher, shared, BOB)
+        await _sent(dispatcher, b"theirs", BOB)
+        clock.advance(10 * 60)
+        assert (await dispatcher.prune(ALICE)).freed_bytes == 0
+        for data, caller in ((needed, ALICE), (shared, ALICE), (shared, BOB), (b"theirs", BOB)):
+            assert await dispatcher.get_blob(digest_of(data), caller) == data
+        assert (await bench.stands(job)).results.state is ResultsState.READY
+
+
+async def test_an_upload_that_a_job_names_is_over(bench, cluster, clock):
+    async with bench.running() as dispatcher:
+        tree = await _sent(dispatcher, b"n" * 100)
+        assert (await dispatcher.prune(ALICE)).uploading
+        await _ended(bench, cluster, dispatcher, tree=tree)
+        assert not (await dispatcher.prune(ALICE)).uploading
+        assert await dispatcher.get_blob(tree, ALICE)
+
+
+async def test_blobs_that_are_needed_do_not_hide_those_that_are_not(bench, cluster, clock, monkeypatch):
+    monkeypatch.setattr("shorepower.dispatch.expire._BLOBS", 2)
+    async with bench.running() as dispatcher:
+        for number in range(3):
+            tree = await _sent(dispatcher, b"n%d" % number)
+            await _ended(bench, cluster, dispatcher, tree=tree)
+        clock.advance(10)
+        for number in range(3):
+            await _sent(dispatcher, b"u%d" % number)
+        clock.advance(2 * 3600)
+        for _ in range(3):
+            await dispatcher._expire.sweep_blobs()
+        unneeded = [digest_of(b"u%d" % number) for number in range(3)]
+        assert set(await dispatcher.missing_blobs(unneeded, ALICE)) == set(unneeded)
 
 
 async def test_blobs_stay_while_leased_or_needed(bench, cluster, clock):
@@ -198,6 +264,7 @@ async def test_blobs_stay_while_leased_or_needed(bench, cluster, clock):
         await dispatcher._expire.sweep_blobs()
         assert await dispatcher.missing_blobs([digest_of(needed), tree], ALICE) == []
         assert await dispatcher.missing_blobs([digest_of(unneeded)], ALICE) == [digest_of(unneeded)]
+        await dispatcher.mark_pulled(job.id, ALICE)
         clock.advance(31 * DAY_S)
         await dispatcher._expire.once()
         assert (await bench.stands(job)).results.state is ResultsState.EXPIRED

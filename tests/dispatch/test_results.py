@@ -295,3 +295,28 @@ async def test_in_place_output_is_saved_among_the_results(bench, cluster, tmp_pa
         job = await _ended(bench, cluster, job)
         assert await _read(dispatcher, job, b"o.txt") == b"out"
         assert list(tmp_path.glob("o.txt")) == []
+
+
+async def test_what_left_nothing_has_none_and_its_folder_goes(bench, cluster):
+    async with bench.running() as dispatcher:
+        job, _ = await dispatcher.submit(a_spec(in_place=False, workdir=""), ALICE)
+        await cluster.until(lambda: f"{job.id}-1" in cluster.has)
+        cluster.see(f"{job.id}-1", State.COMPLETED, exit_code=0)
+        job = await bench.until(job, lambda job: job.state.ended)
+        assert job.results.state is ResultsState.NONE
+        assert await dispatcher.files(job.id, ALICE) == ()
+        work = bench.places.work(f"{job.id}-1")
+        with anyio.fail_after(10):
+            while work.exists():  # noqa: ASYNC110 - a folder has no event
+                await anyio.sleep(0.01)
+
+
+@pytest.mark.parametrize("place", ["project/made", "results/made", "metrics"])
+async def test_one_file_is_enough_to_be_collected(bench, cluster, place):
+    async with bench.running() as dispatcher:
+        job, _ = await dispatcher.submit(a_spec(in_place=False, workdir=""), ALICE)
+        await cluster.until(lambda: f"{job.id}-1" in cluster.has)
+        (bench.places.work(f"{job.id}-1") / place).write_bytes(b"x")
+        cluster.see(f"{job.id}-1", State.COMPLETED, exit_code=0)
+        job = await bench.until(job, lambda job: job.results.state is ResultsState.READY)
+        assert bench.places.work(f"{job.id}-1").exists()

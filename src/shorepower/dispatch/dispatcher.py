@@ -30,6 +30,7 @@ from .control import Controls
 from .expire import Expire
 from .files import Files
 from .fold import request
+from .fresh import Fresh
 from .gate import Gate
 from .handover import Handover
 from .leftovers import Leftovers
@@ -108,11 +109,12 @@ class Dispatcher:
         self._store, self._clusters, self._host, self._clock = store, clusters, host, clock
         self._places, self._settings = places, settings
         self._news = News()
+        self._fresh = {name: Fresh() for name in clusters}
         self._leftovers = Leftovers(store, places)
         self._blobs = BlobStore(places.blobs)
         self._standing = Standing(list(clusters))
         gate = Gate()
-        self._intake = Intake(store, self._blobs, places, clock, self._news, gate)
+        self._intake = Intake(store, self._blobs, places, clock, self._fresh, gate)
         self._output = Output(store, clusters, self._news)
         self._values = Values(store, self._news)
         self._files = Files(store, clusters, self._blobs, places, settings, clock, self._news, gate)
@@ -147,7 +149,9 @@ class Dispatcher:
 
     async def _start_loops(self, tg: anyio.abc.TaskGroup, name: str, cluster: Cluster) -> None:
         store, places, settings = self._store, self._places, self._settings
-        handover = Handover(cluster, store, self._blobs, places, settings, self._clock, self._news)
+        handover = Handover(
+            cluster, store, self._blobs, places, settings, self._clock, self._news, self._fresh[name]
+        )
         controls = Controls(cluster, store, places, settings, self._clock, self._news)
         await tg.start(partial(_start, handover.run), name=f"hand over to {name}")
         await tg.start(partial(_start, self._watches[name].run), name=f"watch {name}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,20 +26,25 @@ from ..store.contract import Transaction
 __all__ = ["GIVEN_UP", "cancel", "close", "fold", "request"]
 
 
-def fold(tx: Transaction, news: Sequence[Observation], now: datetime) -> list[Job]:
+def fold(
+    tx: Transaction, news: Sequence[Observation], now: datetime, untouched: Collection[str] = ()
+) -> list[Job]:
     """Fold observations in; the jobs that changed, as they are now.
 
     What came together for one submission is written once: a task that started and ended within one
-    batch is told as ended.
+    batch is told as ended. ``untouched``: submissions that ended with nothing in their working folder;
+    they are recorded as having none.
     """
     by_submission: dict[str, list[Observation]] = {}
     for seen in news:
         by_submission.setdefault(seen.submission, []).append(seen)
-    changed = (_fold_one(tx, name, seen, now) for name, seen in by_submission.items())
+    changed = (_fold_one(tx, name, seen, now, name in untouched) for name, seen in by_submission.items())
     return [job for job in changed if job is not None]
 
 
-def _fold_one(tx: Transaction, name: str, news: Sequence[Observation], now: datetime) -> Job | None:
+def _fold_one(
+    tx: Transaction, name: str, news: Sequence[Observation], now: datetime, untouched: bool
+) -> Job | None:
     submission = tx.submission(name)
     if submission is None or submission.phase is Phase.CLOSED:
         return None
@@ -54,8 +59,16 @@ def _fold_one(tx: Transaction, name: str, news: Sequence[Observation], now: date
         return None
     tx.put_attempt(told)
     if told.state.ended:
+        if untouched and not _is_saved(tx, submission.job):
+            submission = replace(submission, workdir="")
         tx.put_submission(replace(submission, phase=Phase.CLOSED))
     return _follow(tx, job, told, submission, now)
+
+
+def _is_saved(tx: Transaction, job: str) -> bool:
+    """Whether its output is to become a file among its results."""
+    spec = tx.spec(job)
+    return spec is None or bool(spec.stdout_file or spec.stderr_file)
 
 
 def close(

@@ -23,8 +23,9 @@ from ..model.job import Job, JobSpec, Submission
 from ..model.lifecycle import Operation, Phase, Reason, State
 from ..store.contract import Snapshot, Store, Transaction
 from .fold import cancel, close, fold
+from .fresh import Fresh, Known
 from .leftovers import Leftovers
-from .news import News, Waiter
+from .news import News
 from .orders import order_of
 from .places import DispatchSettings, Places
 from .prepare import prepare
@@ -48,6 +49,7 @@ class Handover:
         settings: DispatchSettings,
         clock: Clock,
         news: News,
+        fresh: Fresh,
     ) -> None:
         self._cluster, self._store, self._blobs = cluster, store, blobs
         self._places, self._settings, self._clock, self._news = places, settings, clock, news
@@ -69,19 +71,20 @@ class Handover:
         self._resting: set[str] = set()
         """Those of them that are tried again after a while."""
         self._ready: list[Prepared] = []
-        self._due_news = Waiter()
+        self._fresh = fresh
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
         """Find what was in flight, then hand over what is due until cancelled.
 
         A store that refuses (a full disk) stops nothing: what is due stays due and is tried again.
         """
-        with self._news.listen(f"due:{self._cluster.name}") as self._due_news:
+        with self._news.listen(f"due:{self._cluster.name}", waiter=self._fresh):
             async with create_task_group() as tg:
                 wait_s = await self._round(tg, find_only=True)
                 task_status.started()
                 while True:
-                    await self._due_news.wait(wait_s)
+                    if not await self._fresh.wait(wait_s) and wait_s:
+                        self._fresh.missed = True  # now and then, whatever was told
                     wait_s = await self._round(tg)
 
     async def _round(self, tg: TaskGroup, *, find_only: bool = False) -> float:
@@ -110,14 +113,28 @@ class Handover:
         room = self._settings.handover_batch - len(self._busy) + len(self._resting)
         if room <= 0:
             return
-        read = partial(self._due, besides=frozenset(self._busy), limit=room)
-        for job, spec, submission in await self._store.read(read):
-            self._busy.add(submission.id)
-            tg.start_soon(self._prepare, job, spec, submission)
+        found = self._fresh.take(room)
+        if not found and self._fresh.missed:
+            found = await self._look_up(room)
+        for job, spec, submission in found:
+            if submission.id not in self._busy:
+                self._busy.add(submission.id)
+                tg.start_soon(self._prepare, job, spec, submission)
 
-    def _due(
-        self, view: Snapshot, *, besides: Collection[str], limit: int
-    ) -> list[tuple[Job, JobSpec, Submission]]:
+    async def _look_up(self, room: int) -> list[Known]:
+        """What is due in the store."""
+        self._fresh.missed = False
+        try:
+            found = await self._store.read(partial(self._due, besides=frozenset(self._busy), limit=room))
+        except BaseException:
+            self._fresh.missed = True
+            raise
+        self._fresh.forget(submission.id for _, _, submission in found)
+        if len(found) == room:
+            self._fresh.missed = True  # there may be more
+        return found
+
+    def _due(self, view: Snapshot, *, besides: Collection[str], limit: int) -> list[Known]:
         now = self._clock.now()
         due = view.submissions_in(self._cluster.name, (Phase.DUE,), limit + len(besides))
         ready = [one for one in due if one.id not in besides]
@@ -139,7 +156,7 @@ class Handover:
             self._full = 0
             staged = replace(submission, workdir=str(work))
             self._ready.append((staged, order_of(job, spec, staged, self._places)))
-            self._due_news.wake()
+            self._fresh.nudge()
 
     async def _put_aside(
         self, submission: Submission, tell: Callable[[Submission], Awaitable[None]]
@@ -159,7 +176,7 @@ class Handover:
         await anyio.sleep(pause_s)
         self._busy.discard(submission)
         self._resting.discard(submission)
-        self._due_news.wake()
+        self._fresh.wake()
 
     async def _hand_over(self) -> bool:
         """Send what is laid out, marked before, its handle kept after; whether there was any."""
@@ -267,7 +284,7 @@ def open_orders(
     return [order_of(job, spec, submission, places) for job, spec, submission in known]
 
 
-def _known(view: Snapshot, submission: Submission) -> tuple[Job, JobSpec, Submission] | None:
+def _known(view: Snapshot, submission: Submission) -> Known | None:
     job, spec = view.job(submission.job), view.spec(submission.job)
     return (job, spec, submission) if job is not None and spec is not None else None
 

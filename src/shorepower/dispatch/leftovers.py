@@ -30,17 +30,24 @@ class Leftovers:
 
     async def drop_secrets(self, jobs: Iterable[Job]) -> None:
         """Those of jobs that ended; the others keep theirs."""
+        await self.drop(jobs, ())
+
+    async def drop(self, jobs: Iterable[Job], empty: Sequence[str]) -> None:
+        """Secrets of the jobs that ended, and the ``empty`` working folders of submissions."""
         ended = [job.id for job in jobs if job.state.ended]
+
+        def work() -> None:
+            _unlink(self._places.secrets, ended)
+            for submission in empty:
+                _drop_empty(self._places.work(submission))
+
         if ended:
-            await to_thread.run_sync(_unlink, self._places.secrets, ended, limiter=self._disk)
+            await to_thread.run_sync(work, limiter=self._disk)
 
     async def drop_work(self, submissions: Iterable[str]) -> None:
         """Working folders that nothing will ever start in."""
         for submission in submissions:
-            try:
-                await to_thread.run_sync(remove, self._places.work(submission), limiter=self._disk)
-            except StorageFault as fault:  # the sweep of the next start finds it again
-                log.warning("a working folder stays", submission=submission, why=str(fault))
+            await to_thread.run_sync(_try_remove, self._places.work(submission), limiter=self._disk)
 
     async def sweep_secrets(self) -> None:
         """Of jobs that ended or were never recorded; before any comes in, as its secrets come first."""
@@ -58,6 +65,21 @@ class Leftovers:
             log.warning("no sweep this time", cause=type(fault).__name__)
         else:
             await self.drop_work(gone)
+
+
+def _drop_empty(work: Path) -> None:
+    try:
+        for folder in (work / "results", work / "project", work):
+            folder.rmdir()
+    except OSError:
+        _try_remove(work)
+
+
+def _try_remove(work: Path) -> None:
+    try:
+        remove(work)
+    except StorageFault as fault:  # the sweep of the next start finds it again
+        log.warning("a working folder stays", submission=work.name, why=str(fault))
 
 
 def _names(folder: Path) -> list[str]:

@@ -43,9 +43,9 @@ class News:
         self._waiters: dict[str, set[Waiter]] = {}
 
     @contextmanager
-    def listen(self, *topics: str) -> Iterator[Waiter]:
-        """A waiter on these topics for the length of the block."""
-        waiter = Waiter()
+    def listen(self, *topics: str, waiter: Waiter | None = None) -> Iterator[Waiter]:
+        """A waiter (this one, or another) on these topics for the length of the block."""
+        waiter = waiter or Waiter()
         for topic in topics:
             self._waiters.setdefault(topic, set()).add(waiter)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 from ..files.blobs import BlobStore
@@ -10,7 +11,7 @@ from ..files.stage import stage
 from ..model.errors import InvalidRequest, StorageFault
 from ..model.job import JobSpec
 
-__all__ = ["prepare"]
+__all__ = ["is_untouched", "prepare"]
 
 _PASSING = {
     errno.ENOSPC,
@@ -44,13 +45,26 @@ def prepare(blobs: BlobStore, spec: JobSpec, work: Path) -> None:
         raise InvalidRequest(f"{error.strerror}: {error.filename}") from error
 
 
+def is_untouched(work: Path) -> bool:
+    """Whether a job that was given no files has left none: there is nothing to collect. Blocking."""
+    try:
+        names = set(os.listdir(work))  # noqa: PTH208 - speed
+        return names == _EMPTY and not any(os.listdir(work / name) for name in names)  # noqa: PTH208 - speed
+    except OSError:
+        return False
+
+
+_EMPTY = {"project", "results"}
+
+
 def _lay_out(blobs: BlobStore, spec: JobSpec, work: Path) -> None:
     work.mkdir(mode=0o700, parents=True, exist_ok=True)
     (work / "results").mkdir(exist_ok=True)
-    if spec.in_place:
+    if spec.in_place or (spec.tree is None and not spec.links):
         (work / "project").mkdir(exist_ok=True)
     else:
         stage(blobs, spec.tree, work / "project", links=spec.links)
+    if spec.workdir and not spec.in_place:
         (work / "project" / spec.workdir).mkdir(parents=True, exist_ok=True)
     if spec.stdin:
         with (work / "stdin").open("wb") as file:

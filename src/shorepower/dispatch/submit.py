@@ -24,8 +24,8 @@ from ..model.job import Job, JobSpec, Submission, encode_spec, job_id_from, subm
 from ..model.lifecycle import Attempt, Reason, State
 from ..store.contract import Store, Transaction
 from .access import may_submit
+from .fresh import Fresh
 from .gate import Gate
-from .news import News
 from .orders import FACTS
 from .owned import Owned
 from .places import Places
@@ -42,10 +42,16 @@ class Intake:
     """Takes jobs in."""
 
     def __init__(
-        self, store: Store, blobs: BlobStore, places: Places, clock: Clock, news: News, gate: Gate
+        self,
+        store: Store,
+        blobs: BlobStore,
+        places: Places,
+        clock: Clock,
+        fresh: Mapping[str, Fresh],
+        gate: Gate,
     ) -> None:
         self._store, self._blobs, self._places, self._gate = store, blobs, places, gate
-        self._clock, self._news = clock, news
+        self._clock, self._fresh = clock, fresh
         self._owned = Owned(store, blobs)
         self._disk = CapacityLimiter(4)
 
@@ -61,19 +67,19 @@ class Intake:
         """See `Dispatcher.submit`."""
         may_submit(caller)
         digest = body_digest(spec)
-        if key is not None and (known := await self._known(caller, key, digest)):
-            return known, False
         async with self._gate.many():  # no blob that was looked for goes before the job holds it
             faults = [*check(spec, clusters), *_check_request(spec, secrets, key)]
             if not faults:
                 faults += await self._check_tree(spec, caller)
             if faults:
+                if key is not None and (known := await self._known(caller, key, digest)):
+                    return known, False  # it was right when it was recorded
                 raise InvalidRequest(faults)
             job = _new_job(spec, caller, self._clock.now())
             kept = await self._record(job, spec, key, digest, secrets)
         if kept.id != job.id:
             return kept, False
-        self._news.tell(f"due:{spec.cluster}")
+        self._fresh[spec.cluster].offer(kept, spec, _first(kept))
         return kept, True
 
     async def _record(
@@ -124,11 +130,16 @@ def record(tx: Transaction, job: Job, spec: JobSpec, key: str | None, digest: by
         if known is not None:
             return known
     tx.insert_job(job, spec, key=key, body_digest=digest)
-    first = Submission(id=submission_id(job.id, 1), job=job.id, serial=1, cluster=job.cluster)
+    first = _first(job)
     tx.put_submission(first)
     tx.put_attempt(Attempt(job=job.id, submission=first.id, reason=job.reason))
     tx.append_event(job.created_at, "job.submitted", job, {"state": job.state, "name": job.name})
     return job
+
+
+def _first(job: Job) -> Submission:
+    """The submission that is recorded with a job."""
+    return Submission(id=submission_id(job.id, 1), job=job.id, serial=1, cluster=job.cluster)
 
 
 def body_digest(spec: JobSpec) -> bytes:

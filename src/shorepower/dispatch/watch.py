@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
 
 import anyio
 import structlog
+from anyio import CapacityLimiter, to_thread
 from anyio.abc import TaskStatus
 from msgspec.structs import replace
 
@@ -15,12 +16,15 @@ from ..clusters.contract import Cluster
 from ..host.contract import Clock
 from ..model.cluster import ClusterInfo
 from ..model.errors import ShorepowerError
+from ..model.job import split_submission_id
 from ..model.lifecycle import Observation
+from ..model.results import ResultsState
 from ..store.contract import Store
 from .fold import fold
 from .leftovers import Leftovers
 from .news import News
 from .places import DispatchSettings, Places
+from .prepare import is_untouched
 
 __all__ = ["Standing", "Watch"]
 
@@ -57,7 +61,8 @@ class Watch:
         news: News,
     ) -> None:
         self._cluster, self._store, self._standing = cluster, store, standing
-        self._settings, self._clock, self._news = settings, clock, news
+        self._places, self._settings, self._clock, self._news = places, settings, clock, news
+        self._disk = CapacityLimiter(1)
         self._leftovers = Leftovers(store, places)
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
@@ -69,17 +74,30 @@ class Watch:
 
     async def _keep(self, seen: Sequence[Observation]) -> None:
         wait_s = self._settings.retry_first_s
+        untouched = await self._untouched({one.submission for one in seen if one.state.ended})
         while True:
             try:
-                changed = await self._store.write(partial(fold, news=seen, now=self._clock.now()))
+                folding = partial(fold, news=seen, now=self._clock.now(), untouched=untouched)
+                changed = await self._store.write(folding)
                 break
             except ShorepowerError as fault:
                 log.warning("news could not be recorded; trying again", cause=type(fault).__name__)
                 await anyio.sleep(wait_s)
                 wait_s = min(wait_s * 2, self._settings.retry_most_s)
-        if any(job.state.ended for job in changed):
+        if any(job.results.state is ResultsState.SAVING for job in changed):
             self._news.tell("saving")
-            await self._leftovers.drop_secrets(changed)
+        without = {job.id for job in changed if job.results.state is ResultsState.NONE}
+        empty = [name for name in untouched if split_submission_id(name)[0] in without]
+        await self._leftovers.drop(changed, empty)
+
+    async def _untouched(self, ended: Iterable[str]) -> frozenset[str]:
+        """Those whose working folder is empty; it is of no use any more once that is recorded."""
+        works = {name: self._places.work(name) for name in ended}
+
+        def look() -> frozenset[str]:
+            return frozenset(name for name, work in works.items() if is_untouched(work))
+
+        return await to_thread.run_sync(look, limiter=self._disk) if works else frozenset()
 
     async def keep_informed(self) -> None:
         """Ask for the cluster's information now and then, until cancelled."""
