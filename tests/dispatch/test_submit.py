@@ -336,3 +336,18 @@ async def test_a_store_that_refuses_takes_nothing(bench, monkeypatch):
 
 def _secrets(bench):
     return list(bench.places.secrets.iterdir()) if bench.places.secrets.is_dir() else []
+
+
+async def test_every_path_and_every_digest_that_is_none_is_told(bench):
+    async with bench.running() as dispatcher:
+        with pytest.raises(InvalidRequest) as looked:
+            await dispatcher.look(["/fine", "no", "also no", "/a\0b"], ALICE)
+        digests = ["x", "sha256:" + "0" * 64, "sha256:0", *("y" for _ in range(300))]
+        with pytest.raises(InvalidRequest) as asked:
+            await dispatcher.missing_blobs(digests, ALICE)
+
+    assert [fault.field for fault in looked.value.faults] == ["paths[1]", "paths[2]", "paths[3]"]
+    assert "'also no' is no absolute path" in str(looked.value)
+    assert [fault.field for fault in asked.value.faults[:3]] == ["digests[0]", "digests[2]", "digests[3]"]
+    assert asked.value.faults[-1].message == "and 202 more that are as wrong"
+    assert len(asked.value.faults) == 101

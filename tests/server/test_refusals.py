@@ -130,3 +130,26 @@ async def test_a_base_path_of_a_proxy_is_taken_off(make_front: Callable) -> None
         for path in ("/shore/v1/server", "/v1/server"):
             assert (await front.ask("GET", path)).status == 200
         assert (await front.ask("GET", "/shorev1/server")).status == 404
+
+
+async def test_a_word_that_is_none_of_the_choices_is_told_with_all_of_them(front) -> None:
+    answer = await front.ask("GET", "/v1/jobs?state=FOO&state=RUNNING&state=complete&limit=x")
+
+    assert answer.status == 422
+    words = "CANCELED, COMPLETED, FAILED, PENDING, RUNNING, SUSPENDED"
+    assert answer.json()["faults"] == [
+        {"field": "state", "message": f"no state 'FOO'; choose one of: {words}"},
+        {
+            "field": "state",
+            "message": f"no state 'complete'; did you mean 'COMPLETED'? choose one of: {words}",
+        },
+        {"field": "limit", "message": "expected a whole number, got text"},
+    ]
+
+
+async def test_each_file_that_is_named_wrong_is_told(front) -> None:
+    entries = [{"path": "a"}, {"path": "b", "path_b64": "Yg=="}, {"path_b64": "?"}]
+    answer = await front.ask("POST", "/v1/jobs/abc/files:read", {"entries": entries})
+
+    assert answer.status == 422
+    assert [one["field"] for one in answer.json()["faults"]] == ["entries[1]", "entries[2]"]

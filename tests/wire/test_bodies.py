@@ -33,6 +33,12 @@ def faults(data: object, kind: type) -> dict[str, str]:
     return {fault.field: fault.message for fault in caught.value.faults}
 
 
+def test_words_to_choose_from_are_named() -> None:
+    assert faults({"name": "x", "scope": "fulll"}, TokenRequest) == {
+        "scope": "no scope 'fulll'; did you mean 'full'? choose one of: full, read, submit"
+    }
+
+
 def test_every_fault_of_a_submit_is_told_at_once() -> None:
     spec = {
         "name": 7,

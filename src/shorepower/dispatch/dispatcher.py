@@ -17,6 +17,7 @@ from ..clusters.contract import Cluster
 from ..files.blobs import BlobStore
 from ..host.contract import Clock, Host, Look
 from ..model.caller import Caller, Scope
+from ..model.check import faults_of
 from ..model.cluster import ClusterInfo
 from ..model.errors import Fault, InvalidRequest
 from ..model.events import Event
@@ -296,8 +297,7 @@ class Dispatcher:
 
     async def look(self, paths: Sequence[str], caller: Caller) -> dict[str, Look]:
         """Look at paths as the caller; paths that did not answer in 2 s are left out."""
-        if wrong := [path for path in paths if not path.startswith("/") or "\0" in path]:
-            raise InvalidRequest([Fault("paths", f"{wrong[0]!r} is no absolute path")])
+        wrong = faults_of("paths", paths, _is_absolute, "is no absolute path")
         if len(paths) > 1000:
             raise InvalidRequest([Fault("paths", "look at no more than 1000 paths at a time")])
         return dict(await self._host.look(paths, self._settings.look_timeout_s))
@@ -422,6 +422,10 @@ def _query(wanted: JobFilter, caller: Caller, now: datetime) -> JobQuery:
         cluster=wanted.cluster,
         name=wanted.name,
         tags=wanted.tags,
+def _is_absolute(path: str) -> bool:
+    return path.startswith("/") and "\0" not in path
+
+
         created_after=wanted.since,
         active_or_after=now - timedelta(days=1) if wanted.recent else None,
         before=before,

@@ -20,6 +20,7 @@ from ..files.collect import Listing, decode_listing, encode_listing, list_change
 from ..files.remove import trim
 from ..host.contract import Clock
 from ..model.caller import Caller
+from ..model.check import faults_of
 from ..model.errors import Fault, InvalidRequest, NotFound, ShorepowerError
 from ..model.job import Job, JobSpec, Submission
 from ..model.lifecycle import State
@@ -67,8 +68,8 @@ class Files:
         may_submit(caller)
         if len(digests) > _DIGESTS_LIMIT:
             raise InvalidRequest([Fault("digests", f"ask for at most {_DIGESTS_LIMIT} at a time")])
-        if wrong := [digest for digest in digests if not is_digest(digest)]:
-            raise InvalidRequest([Fault("digests", f"{wrong[0]!r} is no digest; write sha256:<64 hex>")])
+        if wrong := faults_of("digests", digests, is_digest, "is no digest; write sha256:<64 hex>"):
+            raise InvalidRequest(wrong)
         async with self._gate.many():
             owned = await self._store.read(lambda view: view.blobs_owned(caller.user, digests))
             gone = await to_thread.run_sync(self._blobs.missing, sorted(owned), limiter=self._disk)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from difflib import get_close_matches
+from collections.abc import Callable, Iterable
 
 from .cluster import ClusterInfo, Queue
 from .errors import Fault
 from .job import JobSpec, Link
 from .resources import format_duration, format_memory
 
-__all__ = ["check", "unknown"]
+__all__ = ["check", "faults_of", "unknown"]
 
 _ENV_NAME = re.compile(r"[^=\0]+")
 _NAME_LIMIT = 255
 _FACTS = "SHOREPOWER_"  # Source: the contract, §3.
+_MOST_FAULTS = 100
+"""Of one list."""
 _ENV_LIMIT_BYTES = 1 << 20
 _LONGEST_S = 10 * 366 * 86_400
 _ARG_LIMIT_BYTES = 128 << 10  # Source: execve(2), MAX_ARG_STRLEN, one argument or variable.
@@ -24,14 +25,27 @@ _ARG_LIMIT_BYTES = 128 << 10  # Source: execve(2), MAX_ARG_STRLEN, one argument 
 def unknown(what: str, given: str, known: Iterable[str]) -> str:
     """A sentence for a name that does not exist: the nearest one first, then all valid ones."""
     names = sorted(known)
-    near = get_close_matches(given, names, 1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    lowered = {name.lower(): name for name in names}
+    near = get_close_matches(given.lower(), lowered, 1)
+    hint = f"did you mean {lowered[near[0]]!r}? " if near else ""
     return f"no {what} {given!r}; {hint}choose one of: {', '.join(names) or '(none)'}"
 
 
 def check(spec: JobSpec, clusters: dict[str, ClusterInfo]) -> tuple[Fault, ...]:
     """Every fault of a spec at once; empty when it may be accepted."""
     faults = [*_check_shape(spec), *_check_text(spec)]
+def faults_of(
+    field: str, values: Iterable[str], is_right: Callable[[str], bool], wrong: str
+) -> list[Fault]:
+    """A fault for each value that is not right, under its place in the list (``paths[3]``); ``wrong`` is
+    what the sentence says of it. Of very many, the first ones and how many more."""
+    found = [(place, value) for place, value in enumerate(values) if not is_right(value)]
+    told = [Fault(f"{field}[{place}]", f"{value!r} {wrong}") for place, value in found[:_MOST_FAULTS]]
+    if more := len(found) - len(told):
+        told.append(Fault(field, f"and {more} more that are as wrong"))
+    return told
+
+
     info = clusters.get(spec.cluster)
     if info is None:
         faults.append(Fault("cluster", unknown("cluster", spec.cluster, clusters)))

@@ -13,8 +13,9 @@ from litestar.exceptions import HTTPException
 from litestar.params import ParameterKwarg
 from msgspec.structs import replace
 
+from ..model.check import unknown
 from ..model.errors import Busy, Fault, InvalidRequest, NotAuthenticated, ShorepowerError
-from ..wire.fields import sentence
+from ..wire.fields import choices_of, sentence
 from ..wire.http.problems import PROBLEM_TYPE, Problem, problem_of, problem_with
 from .auth import Misdirected
 from .logs import describe
@@ -50,7 +51,7 @@ def answer_to(error: Exception) -> tuple[Problem, dict[str, str]]:
 def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """What the framework calls with whatever a route raised."""
     if isinstance(error, HTTPException) and error.status_code == 400 and isinstance(error.extra, list):
-        error = InvalidRequest([_fault(request, one) for one in error.extra])
+        error = InvalidRequest([fault for one in error.extra for fault in _faults(request, one)])
     problem, headers = answer_to(error)
     return Response(
         msgspec.json.encode(problem), status_code=problem.status, headers=headers, media_type=PROBLEM_TYPE
@@ -72,10 +73,16 @@ def _http_problem(error: HTTPException) -> Problem:
     return problem_with(error.status_code, _SENTENCES.get(error.status_code, error.detail))
 
 
-def _fault(request: Request[Any, Any, Any], told: Mapping[str, Any]) -> Fault:
-    """One of the framework's messages about a parameter, under the name that the caller used."""
+def _faults(request: Request[Any, Any, Any], told: Mapping[str, Any]) -> list[Fault]:
+    """One of the framework's messages about a parameter, under the name that the caller used; where there
+    are words to choose from, a fault for each value that is none of them."""
     name = str(told.get("key", ""))
+    choices: tuple[str, ...] = ()
     known = request.route_handler.parsed_fn_signature.parameters.get(name)
-    if known is not None and isinstance(known.kwarg_definition, ParameterKwarg):
-        name = known.kwarg_definition.name or name
-    return Fault(name, sentence(str(told.get("message", "is wrong"))))
+    if known is not None:
+        choices = choices_of(known.annotation)
+        if isinstance(known.kwarg_definition, ParameterKwarg):
+            name = known.kwarg_definition.name or name
+    given = dict.fromkeys(request.query_params.getall(name, [])) if choices else ()
+    wrong = [Fault(name, unknown(name, value, choices)) for value in given if value not in choices]
+    return wrong or [Fault(name, sentence(str(told.get("message", "is wrong"))))]

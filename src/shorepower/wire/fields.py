@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -16,7 +17,7 @@ from msgspec import Struct
 
 from ..model.errors import Fault
 
-__all__ = ["Unknown", "faults_in", "sentence", "unknown_in"]
+__all__ = ["Unknown", "choices_of", "faults_in", "sentence", "unknown_in"]
 
 
 class Unknown(Struct, frozen=True):
@@ -81,9 +82,23 @@ def _leaf(value: object, kind: Any, at: str) -> Iterator[Fault]:
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        yield Fault(at, sentence(str(error)))
+        if isinstance(value, str) and (choices := choices_of(kind)):
+            from ..model.check import unknown
+
+            what = re.sub(r"\[\d+\]$", "", at).rpartition(".")[2]
+            yield Fault(at, unknown(what, value, choices))
+        else:
+            yield Fault(at, sentence(str(error)))
     except RecursionError:
         yield Fault(at, "is nested too deeply")
+
+
+def choices_of(kind: Any) -> tuple[str, ...]:
+    """The words that a type takes, also as a list of them or as null; empty when it is no enumeration."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return tuple(str(member.value) for member in kind)
+    inner = [choices_of(word) for word in get_args(kind) if word is not type(None)]
+    return inner[0] if len(inner) == 1 else ()
 
 
 def _bare(kind: Any) -> Any:

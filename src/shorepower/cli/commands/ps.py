@@ -92,23 +92,29 @@ def _last_seen(client: Client, error: Exception, given: dict[str, Any]) -> None:
 
 
 def _query(given: dict[str, Any]) -> JobQuery:
+    """Raises InvalidRequest with every fault."""
     from ...client.requests import JobQuery
+    from ...model.check import unknown
+    from ...model.errors import Fault, InvalidRequest
     from ...model.lifecycle import State
 
-    states = []
-    for text in given["state"]:
-        if text.upper() not in State.__members__:
-            from ...model.check import unknown
-
-            raise click.UsageError(unknown("state", text.upper(), State.__members__))
-        states.append(text.upper())
-    tags = {}
-    for text in given["tag"]:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise click.UsageError(f"--tag {text!r}: write --tag KEY=VALUE")
-        tags[key] = value
-    since = moment(given["since"], "--since") if given["since"] else None
+    states = [text.upper() for text in given["state"]]
+    faults = [
+        Fault("--state", unknown("state", name, State.__members__))
+        for name in states
+        if name not in State.__members__
+    ]
+    tags = dict(text.partition("=")[::2] for text in given["tag"])
+    faults += [
+        Fault("--tag", f"--tag {text!r}: write --tag KEY=VALUE") for text in given["tag"] if "=" not in text
+    ]
+    since = None
+    try:
+        since = moment(given["since"], "--since") if given["since"] else None
+    except click.UsageError as wrong:
+        faults.append(Fault("--since", wrong.message))
+    if faults:
+        raise InvalidRequest(faults)
     return JobQuery(
         states=tuple(states),
         cluster=given["on"],

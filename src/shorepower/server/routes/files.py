@@ -10,7 +10,8 @@ from litestar import Response, get, post
 
 from ...dispatch.dispatcher import Dispatcher, Footprint
 from ...model.caller import Caller
-from ...model.errors import ShorepowerError
+from ...model.results import ExpiringResults
+from ...model.errors import Fault, InvalidRequest, ShorepowerError
 from ...wire.http.bodies import (
     FileHead,
     FileList,
@@ -18,6 +19,7 @@ from ...wire.http.bodies import (
     PruneAnswer,
     PruneRequest,
     ReadRequest,
+    WarnedRequest,
 )
 from ...wire.http.frames import FRAMES, frame_head, frame_parts
 from ..arguments import JobName, TheCaller, TheDispatcher, TheLife, TheRequest
@@ -26,6 +28,8 @@ from ..reading import read_struct
 from ..streams import Flow
 
 __all__ = ["ROUTES"]
+
+_MOST_FAULTS = 100
 
 
 @get("/v1/jobs/{job:str}/files", opt=needs(Need.READ))
@@ -54,8 +58,7 @@ async def read_files(
     and the next one follows.
     """
     wanted = await read_struct(request, ReadRequest, life.bounds)
-    for entry in wanted.entries:
-        entry.raw_path()
+    _check_paths(wanted)
     found = await dispatcher.job(job, caller)
     return Flow(_read(dispatcher, found.id, wanted, caller), life, media_type=FRAMES)
 
@@ -72,14 +75,45 @@ async def prune(
 ) -> PruneAnswer:
     """Remove what is expired, and what is asked for, now."""
     wanted = await read_struct(request, PruneRequest, life.bounds)
-    freed = await dispatcher.prune(caller, results=wanted.results, ended_before=wanted.ended_before)
-    return PruneAnswer(freed_bytes=freed)
+    done = await dispatcher.prune(
+        caller, results=wanted.results, unfetched=wanted.unfetched, ended_before=wanted.ended_before
+    )
+    return PruneAnswer(freed_bytes=done.freed_bytes, uploading=done.uploading)
+
+
+@get("/v1/results:expiring", opt=needs(Need.READ))
+async def expiring(dispatcher: TheDispatcher, caller: TheCaller) -> ExpiringResults:
+    """List results that nobody fetched and that go within three days."""
+    return await dispatcher.expiring(caller)
+
+
+@post("/v1/results:warned", status_code=204, opt=needs(Need.CHANGE, body=WarnedRequest))
+async def warned(
+    request: TheRequest, dispatcher: TheDispatcher, caller: TheCaller, life: TheLife
+) -> None:
+    """Say that a person was shown the list of that moment.
+
+    What was shown goes three days later at the earliest; what never was is kept for 30 days more.
+    """
+    wanted = await read_struct(request, WarnedRequest, life.bounds)
+    await dispatcher.warned(wanted.as_of, caller)
 
 
 @get("/v1/footprint", opt=needs(Need.READ))
 async def footprint(dispatcher: TheDispatcher, caller: TheCaller) -> Footprint:
     """What is kept on disk for the caller."""
     return await dispatcher.footprint(caller)
+
+
+def _check_paths(wanted: ReadRequest) -> None:
+    faults = []
+    for place, entry in enumerate(wanted.entries):
+        try:
+            entry.raw_path()
+        except InvalidRequest as wrong:
+            faults.append(Fault(f"entries[{place}]", str(wrong)))
+    if faults:
+        raise InvalidRequest(faults[:_MOST_FAULTS])
 
 
 async def _read(
@@ -121,4 +155,4 @@ def _words(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or "cannot be read"
 
 
-ROUTES = [list_files, read_files, pulled, prune, footprint]
+ROUTES = [list_files, read_files, pulled, prune, expiring, warned, footprint]
