@@ -299,7 +299,9 @@ class Dispatcher:
         """Look at paths as the caller; paths that did not answer in 2 s are left out."""
         wrong = faults_of("paths", paths, _is_absolute, "is no absolute path")
         if len(paths) > 1000:
-            raise InvalidRequest([Fault("paths", "look at no more than 1000 paths at a time")])
+            wrong.append(Fault("paths", "look at no more than 1000 paths at a time"))
+        if wrong:
+            raise InvalidRequest(wrong)
         return dict(await self._host.look(paths, self._settings.look_timeout_s))
 
     # blobs and files
@@ -400,6 +402,10 @@ async def _start(run: object, *, task_status: TaskStatus[None]) -> None:
     await run(task_status=task_status)  # type: ignore[operator]
 
 
+def _is_absolute(path: str) -> bool:
+    return path.startswith("/") and "\0" not in path
+
+
 def _events(view: Snapshot, *, after: int, owner: str, job: str | None) -> list[Event]:
     return view.events(after, owner=owner, job=job)
 
@@ -422,10 +428,6 @@ def _query(wanted: JobFilter, caller: Caller, now: datetime) -> JobQuery:
         cluster=wanted.cluster,
         name=wanted.name,
         tags=wanted.tags,
-def _is_absolute(path: str) -> bool:
-    return path.startswith("/") and "\0" not in path
-
-
         created_after=wanted.since,
         active_or_after=now - timedelta(days=1) if wanted.recent else None,
         before=before,

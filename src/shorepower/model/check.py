@@ -14,9 +14,9 @@ __all__ = ["check", "faults_of", "unknown"]
 
 _ENV_NAME = re.compile(r"[^=\0]+")
 _NAME_LIMIT = 255
-_FACTS = "SHOREPOWER_"  # Source: the contract, §3.
 _MOST_FAULTS = 100
 """Of one list."""
+_FACTS = "SHOREPOWER_"  # Source: the contract, §3.
 _ENV_LIMIT_BYTES = 1 << 20
 _LONGEST_S = 10 * 366 * 86_400
 _ARG_LIMIT_BYTES = 128 << 10  # Source: execve(2), MAX_ARG_STRLEN, one argument or variable.
@@ -31,9 +31,6 @@ def unknown(what: str, given: str, known: Iterable[str]) -> str:
     return f"no {what} {given!r}; {hint}choose one of: {', '.join(names) or '(none)'}"
 
 
-def check(spec: JobSpec, clusters: dict[str, ClusterInfo]) -> tuple[Fault, ...]:
-    """Every fault of a spec at once; empty when it may be accepted."""
-    faults = [*_check_shape(spec), *_check_text(spec)]
 def faults_of(
     field: str, values: Iterable[str], is_right: Callable[[str], bool], wrong: str
 ) -> list[Fault]:
@@ -46,6 +43,9 @@ def faults_of(
     return told
 
 
+def check(spec: JobSpec, clusters: dict[str, ClusterInfo]) -> tuple[Fault, ...]:
+    """Every fault of a spec at once; empty when it may be accepted."""
+    faults = [*_check_shape(spec), *_check_text(spec)]
     info = clusters.get(spec.cluster)
     if info is None:
         faults.append(Fault("cluster", unknown("cluster", spec.cluster, clusters)))
