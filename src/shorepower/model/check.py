@@ -24,6 +24,8 @@ _ARG_LIMIT_BYTES = 128 << 10  # Source: execve(2), MAX_ARG_STRLEN, one argument 
 
 def unknown(what: str, given: str, known: Iterable[str]) -> str:
     """A sentence for a name that does not exist: the nearest one first, then all valid ones."""
+    from difflib import get_close_matches
+
     names = sorted(known)
     lowered = {name.lower(): name for name in names}
     near = get_close_matches(given.lower(), lowered, 1)
