@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 
-def shore(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def shore(folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     """One command line, where there is no server and none may be started."""
     env = {
         "HOME": str(folder),
         "PATH": os.environ["PATH"],
         "SHORE_AUTOSTART": "0",
         "SHORE_STATE_DIR": str(folder / "state"),
+        **more,
     }
     return subprocess.run(
         [sys.executable, "-m", "shorepower", *words],
@@ -123,6 +124,28 @@ def test_without_a_server_the_code_is_121(tmp_path: Path) -> None:
     assert (
         json.loads(shore(tmp_path, "ps", "--json").stderr)["type"] == "urn:shorepower:problem:unreachable"
     )
+
+
+def test_a_variable_that_nothing_reads_is_told_once(tmp_path: Path) -> None:
+    told = shore(tmp_path, "ps", SHORE_TIMES="1h", SHOREPOWER_NAME="a job's").stderr
+
+    assert told.count("SHORE_TIMES") == 1
+    assert "nothing reads SHORE_TIMES; did you mean 'SHORE_TIME'?" in told
+    assert "SHOREPOWER_NAME" not in told
+
+
+def test_everything_that_ps_is_asked_wrong_is_told(tmp_path: Path) -> None:
+    done = shore(tmp_path, "ps", "--state", "runing", "--state", "x", "--tag", "y", "--since", "soon")
+
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 4
+    for told in (
+        "did you mean 'RUNNING'?",
+        "no state 'X'; choose one of: CANCELED",
+        "--tag 'y'",
+        "--since",
+    ):
+        assert told in done.stderr
 
 
 def test_options_end_at_the_script(tmp_path: Path) -> None:

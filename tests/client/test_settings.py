@@ -6,7 +6,8 @@ import pytest
 
 from shorepower.client import settings as module
 from shorepower.client.logins import check_name, forget_login, keep_login, keep_token
-from shorepower.client.settings import Login, load_settings, places_of
+from shorepower.client.settings import Login, load_settings, places_of, unknown_variables
+from shorepower.config.schema import ENVIRONMENT
 from shorepower.model.errors import InvalidRequest
 
 
@@ -169,3 +170,25 @@ def test_names_of_logins(name: str) -> None:
     with pytest.raises(InvalidRequest):
         check_name(name)
     assert check_name("hpc.example.org") == "hpc.example.org"
+
+
+def test_variables_that_nothing_reads_are_told() -> None:
+    given = {
+        "SHORE_CPU": "4",
+        "SHORE_XYZZY": "",
+        "SHORE_MEM": "1G",
+        "SHOREPOWER_JOB_ID": "a",
+        "SHORELINE": "b",
+    }
+
+    told = unknown_variables({**given, "SHORE_TOKEN": "t", "SHORE_DEBUG": "1"})
+
+    assert len(told) == 2
+    assert told[0].startswith("nothing reads SHORE_CPU; ")
+    assert "did you mean 'SHORE_CPUS'?" in told[0]
+    assert "SHORE_XYZZY" in told[1]
+    assert "SHORE_STATE_DIR" in told[1]
+
+
+def test_every_variable_of_the_reference_is_known() -> None:
+    assert unknown_variables(dict.fromkeys(ENVIRONMENT, "1")) == []

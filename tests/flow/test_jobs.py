@@ -371,6 +371,27 @@ def test_the_other_verbs(place: Place) -> None:
     assert "revoked" in place.shore("token", "list").stdout
 
 
+def test_a_token_is_revoked_by_its_name_where_that_is_one(place: Place) -> None:
+    for name in ("nightly", "twice", "twice", "other"):
+        place.shore("token", "create", "--name", name, "--scope", "read")
+
+    def living() -> list[str]:
+        known = place.shore("token", "list", "--json").json["tokens"]
+        return sorted(one["name"] for one in known if not one.get("revoked_at") and one["name"] != "ci")
+
+    several = place.shore("token", "revoke", "nightly", "twice", "nope")
+    missing = place.shore("token", "revoke", "other", "nightley")
+
+    assert (several.code, missing.code) == (2, 123)
+    assert "several tokens are called 'twice'; give an id: " in several.stderr
+    assert "no token 'nope'" in several.stderr
+    assert "did you mean 'nightly'?" in missing.stderr
+    assert living() == ["nightly", "other", "twice", "twice"]
+    assert place.shore("token", "revoke", "nightly", "other").code == 0
+    assert living() == ["twice", "twice"]
+    assert place.shore("token", "revoke", "nightly").code == 123
+
+
 def test_an_unreachable_server_is_121_with_what_was_last_seen(place: Place) -> None:
     place.shore("run", "-J", "remembered", "--", "echo", "text")
     socket = next((place.runtime / "shorepower").glob("*.sock"))

@@ -61,9 +61,12 @@ def jobs_argument(function: F) -> F:
 
 
 def client_of(server: str | None, *, start: bool = True) -> Client:
-    """A client whose sentences are said on stderr."""
+    """A client whose sentences are said on stderr; what is misspelt in its environment is said first."""
     from ..client.client import Client
+    from ..client.settings import unknown_variables
 
+    for sentence in unknown_variables(os.environ):
+        say(sentence)
     return Client(server, say=say, start=start)
 
 

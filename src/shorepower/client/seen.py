@@ -94,7 +94,7 @@ class Followed:
     def jobs(cls, client_dir: Path, prefix: str) -> list[str]:
         """Ids that begin with ``prefix`` of jobs whose output was followed."""
         try:
-            names = os.listdir(client_dir / "followed")
+            names = [file.name for file in (client_dir / "followed").iterdir()]
         except OSError:
             return []
         return sorted(name for name in names if name.startswith(prefix))

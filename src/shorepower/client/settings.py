@@ -15,7 +15,15 @@ from msgspec import Struct
 
 from ..model.errors import Fault, InvalidRequest
 
-__all__ = ["Login", "Places", "RunDefaults", "Settings", "load_settings", "places_of"]
+__all__ = [
+    "Login",
+    "Places",
+    "RunDefaults",
+    "Settings",
+    "load_settings",
+    "places_of",
+    "unknown_variables",
+]
 
 PROJECT_FILE = "shore.toml"
 _ETC = Path("/etc/shorepower/config.toml")
@@ -143,6 +151,30 @@ _ENVIRONMENT = {
     "SHORE_SEND_IGNORED": "send_ignored",
 }
 """Environment variable → key of ``[run]``."""
+
+
+_ALSO_READ = (
+    "SHORE_AUTOSTART",
+    "SHORE_DEBUG",
+    "SHORE_IDLE_MINUTES",
+    "SHORE_LISTEN",
+    "SHORE_SERVER",
+    "SHORE_STATE_DIR",
+    "SHORE_TOKEN",
+)
+"""What is read elsewhere, by a client or by a server that it starts."""
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable ``SHORE_*`` that nothing reads."""
+    known = (*_ENVIRONMENT, *_ALSO_READ)
+    wrong = [name for name in environ if name.startswith("SHORE_") and name not in known]
+    if not wrong:
+        return []
+    from ..model.check import unknown
+
+    choices = {name: unknown("variable", name, known).partition("; ")[2] for name in sorted(wrong)}
+    return [f"nothing reads {name}; {which}" for name, which in choices.items()]
 
 
 def places_of(environ: Mapping[str, str]) -> Places:

@@ -20,7 +20,7 @@ __all__ = ["PROJECT_FILE", "SYSTEM_FILE", "Config", "load"]
 
 SYSTEM_FILE = Path("/etc/shorepower/config.toml")
 PROJECT_FILE = "shore.toml"
-_PLACES = ("SHORE_STATE_DIR", "SHORE_SERVER")
+_PLACES = ("SHORE_STATE_DIR", "SHORE_SERVER", "SHORE_TOKEN", "SHORE_DEBUG")
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..verbs import client_of, json_option, server_option
 from ..voice import say
+
+if TYPE_CHECKING:
+    from ...client.requests import TokenInfo
 
 __all__ = ["command"]
 
@@ -77,10 +81,37 @@ def list_tokens(**given: Any) -> None:
 
 @command.command("revoke")
 @server_option
-@click.argument("tokens", nargs=-1, required=True, metavar="ID...")
+@click.argument("tokens", nargs=-1, required=True, metavar="ID|NAME...")
 def revoke(**given: Any) -> None:
-    """End tokens, at once."""
+    """End tokens, at once. A name will do where only one token that still works has it."""
     with client_of(given["server"]) as client:
-        for one in given["tokens"]:
-            client.revoke_token(one)
-            say(f"token {one} is revoked")
+        for one in _chosen(given["tokens"], client.tokens()):
+            client.revoke_token(one.id)
+            say(f"token {one.id}{f' ({one.name})' if one.name else ''} is revoked")
+
+
+def _chosen(given: Sequence[str], known: Sequence[TokenInfo]) -> list[TokenInfo]:
+    """What is meant, each once. Raises NotFound or InvalidRequest with every fault."""
+    from ...model.check import unknown
+    from ...model.errors import Fault, InvalidRequest, NotFound
+
+    by_id = {one.id: one for one in known}
+    living = [one for one in known if one.revoked_at is None]
+    chosen: dict[str, TokenInfo] = {}
+    missing: list[str] = []
+    faults: list[Fault] = []
+    for text in dict.fromkeys(given):
+        fits = [by_id[text]] if text in by_id else [one for one in living if one.name == text]
+        if len(fits) == 1:
+            chosen[fits[0].id] = fits[0]
+        elif fits:
+            which = ", ".join(f"{one.id} (made {one.created_at:%Y-%m-%d})" for one in fits)
+            faults.append(Fault("ID|NAME", f"several tokens are called {text!r}; give an id: {which}"))
+        else:
+            choices = [one.id for one in living] + [one.name for one in living if one.name]
+            missing.append(unknown("token", text, dict.fromkeys(choices)))
+    if faults:
+        raise InvalidRequest([*faults, *(Fault("ID|NAME", sentence) for sentence in missing)])
+    if missing:
+        raise NotFound("; ".join(missing))
+    return list(chosen.values())
