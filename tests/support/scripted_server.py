@@ -1,6 +1,7 @@
 """A server of a few lines on a real socket: each request is answered by the next thing in its script."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -64,10 +65,13 @@ def hang_up(sock: socket.socket, seen: Seen) -> bool:
 
 
 class ScriptedServer:
-    """Listens on a Unix socket or a loopback port until closed."""
+    """Listens on a Unix socket or a loopback port until closed; with ``tls`` it speaks that."""
 
-    def __init__(self, *script: Answer, path: Path | None = None) -> None:
+    def __init__(
+        self, *script: Answer, path: Path | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.script = list(script)
+        self._tls = tls
         self.seen: list[Seen] = []
         self.connections = 0
         self._closed = False
@@ -113,6 +117,11 @@ class ScriptedServer:
             self._start(self._serve, sock)
 
     def _serve(self, sock: socket.socket) -> None:
+        if self._tls is not None:
+            try:
+                sock = self._tls.wrap_socket(sock, server_side=True)
+            except OSError:
+                return  # they did not like the certificate
         with sock, sock.makefile("rb") as stream:
             while (seen := _read(stream)) is not None:
                 self.seen.append(seen)

@@ -1,11 +1,10 @@
-"""One HTTP connection to a server: over a Unix socket, TCP, TLS, or the pipes of a program (ssh).
+"""One connection to a server: over a Unix socket, TCP, TLS, or the pipes of a program (ssh).
 
-All of them are `http.client` connections; only how the socket comes to be differs.
+All of them are sockets in the end; only how the socket comes to be differs.
 """
 
 from __future__ import annotations
 
-import http.client
 import select
 import socket
 import sys
@@ -14,18 +13,43 @@ from collections.abc import Mapping
 from ..model.errors import Unreachable
 from .address import Address
 
-__all__ = ["Connection", "connect", "went_quiet"]
+__all__ = ["CONNECT_TIMEOUT_S", "Connection", "connect", "went_quiet"]
 
 CONNECT_TIMEOUT_S = 10.0
 
-Connection = http.client.HTTPConnection
+
+class Connection:
+    """What carries requests one after the other; ``host`` is what their ``Host`` says."""
+
+    timeout_s = CONNECT_TIMEOUT_S
+    """Until the other side is there."""
+
+    def __init__(self, host: str = "localhost") -> None:
+        self.host = host
+        self.sock: socket.socket | None = None
+
+    def open(self) -> None:
+        """Make the socket. Raises OSError; nothing is left behind then."""
+        self.sock = self._made()
+
+    def close(self) -> None:
+        """Twice is harmless."""
+        if self.sock is not None:
+            self.sock.close()
+
+    def last_words(self) -> str:
+        """What the other side said beside the answers, for an error."""
+        return ""
+
+    def _made(self) -> socket.socket:
+        raise NotImplementedError
 
 
 def connect(address: Address, environ: Mapping[str, str]) -> Connection:
     """An open connection. Raises Unreachable with the reason; nothing has been sent then."""
     made = _make(address, environ)
     try:
-        made.connect()
+        made.open()
     except OSError as error:
         made.close()
         raise Unreachable(f"{address.label} cannot be reached: {_reason(error)}") from error
@@ -51,57 +75,49 @@ def _make(address: Address, environ: Mapping[str, str]) -> Connection:
 
         return ProgramConnection(address.command)
     if not address.tls:
-        return http.client.HTTPConnection(address.host, address.port, timeout=CONNECT_TIMEOUT_S)
-    return _tls(address, environ)
+        return TcpConnection(address.host, address.port, usual_port=80)
+    from .tls import tls_connection
+
+    return tls_connection(address.host, address.port, environ)
 
 
-def _tls(address: Address, environ: Mapping[str, str]) -> Connection:
-    """TLS, through the proxy that the environment names for this host, if any."""
-    import ssl
-    import urllib.request
-
-    context = ssl.create_default_context()
-    proxies = {key.lower(): value for key, value in environ.items() if value}
-    proxy = proxies.get("https_proxy")
-    none = {"no": proxies.get("no_proxy", "")}
-    # typeshed does not know it on every platform
-    bypass = urllib.request.proxy_bypass_environment  # pyrefly: ignore[missing-attribute]
-    if not proxy or bypass(address.host, none):
-        return http.client.HTTPSConnection(
-            address.host, address.port, timeout=CONNECT_TIMEOUT_S, context=context
-        )
-    from urllib.parse import unquote, urlsplit
-
-    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    made = http.client.HTTPSConnection(
-        parts.hostname or "", parts.port or 3128, timeout=CONNECT_TIMEOUT_S, context=context
-    )
-    headers = {}
-    if parts.username:
-        import base64
-
-        word = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Proxy-Authorization"] = "Basic " + base64.b64encode(word.encode()).decode()
-    made.set_tunnel(address.host, address.port, headers)
-    return made
-
-
-class _UnixConnection(http.client.HTTPConnection):
+class _UnixConnection(Connection):
     def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=CONNECT_TIMEOUT_S)
+        super().__init__()
         self._path = path
 
-    def connect(self) -> None:
+    def _made(self) -> socket.socket:
         if sys.platform == "win32":
             raise OSError("Windows reaches servers through ssh:// or https://, not through a socket file")
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.settimeout(self.timeout)
+            sock.settimeout(self.timeout_s)
             sock.connect(self._path)
         except BaseException:
             sock.close()
             raise
-        self.sock = sock
+        return sock
+
+
+class TcpConnection(Connection):
+    """To a port of a host."""
+
+    def __init__(self, host: str, port: int, *, usual_port: int) -> None:
+        name = spelled(host)
+        super().__init__(name if port == usual_port else f"{name}:{port}")
+        self._to = (host, port)
+
+    def _made(self) -> socket.socket:
+        sock = socket.create_connection(self._to, self.timeout_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+
+
+def spelled(host: str) -> str:
+    """A host as HTTP writes it."""
+    if ":" in host:
+        return f"[{host}]"
+    return host if host.isascii() else host.encode("idna").decode()
 
 
 def _reason(error: OSError) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import socket
 import subprocess
@@ -10,6 +9,7 @@ import tempfile
 from collections.abc import Sequence
 
 from .address import MARKER
+from .connections import Connection
 
 __all__ = ["ProgramConnection"]
 
@@ -20,17 +20,19 @@ NOISE_BYTES = 1 << 16
 WORDS_BYTES = 2000
 
 
-class ProgramConnection(http.client.HTTPConnection):
+class ProgramConnection(Connection):
     """A program (ssh) whose stdin and stdout are one socket, so that time-outs work as on any other."""
 
+    timeout_s = LOGIN_TIMEOUT_S
+
     def __init__(self, command: Sequence[str]) -> None:
-        super().__init__("localhost", timeout=LOGIN_TIMEOUT_S)
+        super().__init__()
         self._command = list(command)
         self._process: subprocess.Popen[bytes] | None = None
         self._words = ""
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the connection
 
-    def connect(self) -> None:
+    def _made(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         try:
             end = theirs.fileno()
@@ -43,12 +45,15 @@ class ProgramConnection(http.client.HTTPConnection):
             raise
         finally:
             theirs.close()
-        self.sock = ours
-        self._skip_to_marker()
+        try:
+            self._skip_to_marker(ours)
+        except BaseException:
+            ours.close()
+            raise
+        return ours
 
-    def _skip_to_marker(self) -> None:
+    def _skip_to_marker(self, sock: socket.socket) -> None:
         """Past whatever a login prints, to where the other side is there. Raises OSError in words."""
-        sock = self.sock
         sock.settimeout(LOGIN_TIMEOUT_S)
         seen = b""
         while not seen.endswith(MARKER):
@@ -72,7 +77,7 @@ class ProgramConnection(http.client.HTTPConnection):
         return self._words
 
     def close(self) -> None:
-        """End the program with its connection. `http.client` calls this too, before errors are told."""
+        """End the program with its connection."""
         super().close()
         process = self._process
         if process is None:

@@ -5,7 +5,6 @@ A `Call` is worn by every client alike: `transport` carries it, whoever made it 
 
 from __future__ import annotations
 
-import http
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -309,7 +308,7 @@ def problem_error(answer: Answer, label: str) -> ShorepowerError:
 
 def _phrase(status: int) -> str:
     try:
-        return f"{status} {http.HTTPStatus(status).phrase}"
+        return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         return str(status)
 
@@ -319,6 +318,8 @@ def _phrase(status: int) -> str:
 
 def _job_path(name: str) -> str:
     return f"/v1/jobs/{quote(name, safe='@')}"
+
+    from http import HTTPStatus
 
 
 def _seconds(wait_s: float) -> str | None:

@@ -6,7 +6,6 @@ could not even be sent may always be tried again.
 
 from __future__ import annotations
 
-import http.client
 import os
 import socket
 import threading
@@ -16,8 +15,9 @@ from typing import TypeVar
 
 from ..model.errors import Busy, ShorepowerError, Unreachable
 from .address import Address
-from .connections import CONNECT_TIMEOUT_S, Connection, connect, went_quiet
+from .connections import Connection, connect, went_quiet
 from .errors import NotOurs
+from .http1 import AnswerReader, Garbled, head_of
 from .requests import Answer, Call, Request, problem_error
 
 __all__ = ["Hooks", "Incoming", "Transport"]
@@ -37,6 +37,9 @@ IDLE_CONNECTIONS = 4
 BODY_TRIES = 3
 """How often a whole answer is asked for whose body was cut."""
 _BLOCK = 1 << 18
+_TOGETHER_BYTES = 1 << 14
+"""A body of at most this size goes out with its head."""
+_HEADERS = {"Accept-Encoding": "identity"}
 
 
 class Hooks:
@@ -60,38 +63,38 @@ class Hooks:
 class Incoming:
     """An answer whose body is read while it comes. Close it, or read it to its end."""
 
-    def __init__(
-        self,
-        response: http.client.HTTPResponse,
-        connection: Connection,
-        sock: socket.socket,
-        done: Callable[[bool], None],
-    ) -> None:
-        self.status = response.status
-        self.headers = {name.lower(): value for name, value in response.getheaders()}
-        self._response, self._connection, self._sock, self._done = response, connection, sock, done
+    def __init__(self, reader: AnswerReader, sock: socket.socket, done: Callable[[bool], None]) -> None:
+        self.status, self.headers = reader.status, reader.headers
+        self._reader, self._sock, self._done = reader, sock, done
         self._closed = False
 
     def pieces(self, size: int = _BLOCK) -> Iterator[bytes]:
         """Bytes as they come, until the end. Raises Unreachable when the connection is cut."""
+        reader = self._reader
         while True:
+            if piece := reader.take():
+                yield piece
+            if reader.ended:
+                self._finish(reusable=reader.reusable)
+                return
+            if self._closed:
+                raise Cut("the connection was closed")
             try:
-                piece = self._response.read1(size)
-            except (OSError, http.client.HTTPException, ValueError) as error:
+                data = self._sock.recv(size)
+                if data:
+                    reader.feed(data)
+            except (OSError, ValueError) as error:
                 self.close()
                 raise Cut(f"the connection was cut: {error or type(error).__name__}") from error
-            if not piece:
+            if not data:
                 self._end()
                 return
-            yield piece
 
     def _end(self) -> None:
-        """Nothing more comes; that may be too early, which `http.client` does not notice here."""
-        missing = self._response.length
-        self._response.close()
-        self._finish(reusable=not missing)
-        if missing:
-            raise Cut(f"the connection was cut: {missing} bytes of the answer are missing")
+        """Nothing more comes, which may be too early."""
+        self.close()
+        if missing := self._reader.missing():
+            raise Cut(f"the connection was cut: {missing}")
 
     def read(self) -> bytes:
         """The whole body. Raises Unreachable when the connection is cut."""
@@ -111,7 +114,7 @@ class Incoming:
     def _finish(self, *, reusable: bool) -> None:
         if not self._closed:
             self._closed = True
-            self._done(reusable and not self._response.will_close)
+            self._done(reusable)
 
     def __enter__(self) -> Incoming:
         return self
@@ -212,9 +215,10 @@ class Transport:
                 except Unreachable as error:
                     raise _NotSent(str(error)) from error.__cause__
             return self._exchange(connection, request)
-        except (OSError, http.client.HTTPException) as error:
-            words = getattr(connection, "last_words", str)()
+        except OSError as error:
+            words = ""
             if connection is not None:
+                words = connection.last_words()
                 connection.close()
             raise Cut(f"{self.address.label} did not answer: {words or _describe(error)}") from error
         except BaseException:
@@ -224,20 +228,22 @@ class Transport:
 
     def _exchange(self, connection: Connection, request: Request) -> Incoming:
         sock = connection.sock
-        sock.settimeout(max(CONNECT_TIMEOUT_S, connection.timeout or 0, ANSWER_TIMEOUT_S) + request.wait_s)
-        body = request.body
-        headers = {**self._headers, **request.headers}
-        if body is not None:
-            headers["Content-Length"] = str(len(body))
-        connection.request(
-            request.method,
-            self.address.base + request.path,
-            body=_blocks(body) if body else body,
-            headers=headers,
-        )
-        response = connection.getresponse()
+        assert sock is not None
+        sock.settimeout(max(connection.timeout_s, ANSWER_TIMEOUT_S) + request.wait_s)
+        headers = {"Host": connection.host, **_HEADERS, **self._headers, **request.headers}
+        if request.body is not None:
+            headers["Content-Length"] = str(len(request.body))
+        head = head_of(request.method, self.address.base + request.path, headers)
+        for block in _blocks(head, request.body or b""):
+            sock.sendall(block)
+        reader = AnswerReader()
+        while not reader.begun:
+            data = sock.recv(_BLOCK)
+            if not data:
+                raise ConnectionResetError(reader.missing())
+            reader.feed(data)
         sock.settimeout(SILENCE_TIMEOUT_S + request.wait_s)
-        return Incoming(response, connection, sock, lambda reusable: self._give_back(connection, reusable))
+        return Incoming(reader, sock, lambda reusable: self._give_back(connection, reusable))
 
     def _judge(self, incoming: Incoming) -> Incoming:
         """The answer itself if it says yes. Raises what it means otherwise."""
@@ -293,16 +299,20 @@ class Cut(Unreachable):
     """The connection ended before the answer did: whether anything happened is not known."""
 
 
-def _blocks(body: bytes) -> Iterator[bytes]:
+def _blocks(head: bytes, body: bytes) -> Iterator[bytes | memoryview]:
     """Small enough that a time-out means a block did not move, whatever the size of all."""
+    if len(body) <= _TOGETHER_BYTES:
+        yield head + body
+        return
+    yield head
     view = memoryview(body)
     for start in range(0, len(body), _BLOCK):
-        yield bytes(view[start : start + _BLOCK])
+        yield view[start : start + _BLOCK]
 
 
 def _describe(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    if isinstance(error, http.client.RemoteDisconnected | ConnectionError):
+    if isinstance(error, ConnectionError) and not isinstance(error, Garbled):
         return "the connection was closed"
     return str(error) or type(error).__name__
