@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from shorepower.client.array_file import Row, read_rows
 from shorepower.client.arrays import ArrayPlan, array_text, grid_of, plan_array, read_grid
+from shorepower.client.options import Options
 from shorepower.model.array import Range
 from shorepower.model.errors import InvalidRequest
 from shorepower.model.parameters import parameter_fault
@@ -30,12 +31,8 @@ def faults_of(data: bytes, name: str, *, whole_commands: bool = False) -> list[s
     return [fault.message.removeprefix(f"--array-file {name}") for fault in caught.value.faults]
 
 
-def planned(**given: Any) -> ArrayPlan | None:
-    asked: dict[str, Any] = {
-        "indices": None, "max_parallel": None, "grid": {}, "file": None, "said": None, "cwd": Path.cwd(),
-        "own_stdin": None, "nothing_to_run": False,
-    }  # fmt: skip
-    return plan_array(**asked | given)
+def planned(said: str | None = None, cwd: Path = Path(), **given: Any) -> ArrayPlan:
+    return plan_array(Options(**given), said, cwd=cwd, own_stdin=None, nothing_to_run=False)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +166,6 @@ def test_a_grid_counts_its_combinations() -> None:
     plan = planned(grid=grid)
 
     assert not faults
-    assert plan is not None
     assert plan.spec.ranges == (Range(0, 3),)
     assert [plan.told(index) for index in range(4)] == [
         "lr=0.1 names=a,b", "lr=0.1 names=c", "lr=0.01 names=a,b", "lr=0.01 names=c",
@@ -180,9 +176,8 @@ def test_a_grid_counts_its_combinations() -> None:
 def test_indices_choose_from_a_grid_or_a_file(tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("a\nb\nc\n")
 
-    plan = planned(indices="1-2%1", file=Path("in.txt"), cwd=tmp_path)
+    plan = planned(array="1-2%1", array_file=Path("in.txt"), cwd=tmp_path)
 
-    assert plan is not None
     assert (plan.spec.ranges, plan.spec.max_parallel, plan.spec.row_count) == ((Range(1, 2),), 1, 3)
     assert plan.told(2) == "c"
 
@@ -192,32 +187,34 @@ def test_a_script_can_ask_for_its_array_and_options_win() -> None:
     from_options = planned(said="1-9:2%3", grid={"x": ("1", "2")}, max_parallel=5)
     more_at_once = planned(said="1-9:2%3", max_parallel=5)
 
-    assert from_script is not None and from_options is not None and more_at_once is not None
     assert (from_script.spec.ranges, from_script.spec.max_parallel) == ((Range(1, 9, 2),), 3)
     assert from_options.spec.count == 2
     assert from_options.notes == ("#SBATCH --array=1-9:2%3 gives way to --grid or --array-file",)
     assert more_at_once.spec.max_parallel == 5
-    assert planned() is None
 
 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
         ({"max_parallel": 3}, ["--max-parallel is for arrays"]),
-        ({"indices": "9-1"}, ["-a: in '9-1' the first index is above"]),
+        ({"array": "9-1"}, ["-a: in '9-1' the first index is above"]),
         ({"said": "x"}, ["#SBATCH --array: 'x' names no tasks"]),
         (
-            {"indices": "0-4", "grid": {"x": ("1", "2")}},
+            {"array": "0-4", "grid": {"x": ("1", "2")}},
             ["-a 0-4: index 4 is past the last of 2 combinations (0-1)"],
         ),
         ({"grid": {"PATH": ("a",), "y": ()}}, ["--grid: PATH cannot be", "--grid: y has no values"]),
         ({"grid": {"x": ("1",) * 2000, "y": ("1",) * 2000}}, ["--grid: 4,000,000 combinations are more"]),
-        ({"indices": "0-9%2", "max_parallel": 3}, ["-a 0-9%2 says %2, --max-parallel 3"]),
+        ({"array": "0-9%2", "max_parallel": 3}, ["-a 0-9%2 says %2, --max-parallel 3"]),
         (
-            {"file": Path("none.csv"), "grid": {"x": ("1",)}},
+            {"array_file": Path("none.csv"), "grid": {"x": ("1",)}},
             ["--grid and --array-file are two", "--array-file none.csv cannot be read"],
         ),
-        ({"file": Path("-")}, ["--array-file -: there is no standard input"]),
+        ({"array_file": Path("-")}, ["--array-file -: there is no standard input"]),
+        (
+            {"array_file": Path("-"), "stdin": "-"},
+            ["--array-file - and --stdin -", "--array-file -: there is"],
+        ),
     ],
 )
 def test_what_is_wrong_with_an_array(given: dict[str, Any], told: list[str]) -> None:

@@ -35,10 +35,10 @@ def test_only_the_leading_comment_block_counts() -> None:
 
 
 def test_what_cannot_be_mapped_is_listed_as_written() -> None:
-    said = read_directives(["#SBATCH -i in.txt --exclusive", "#SBATCH --mail-type=ALL -A acct --array 1-9"])
+    said = read_directives(["#SBATCH -i in.txt --exclusive", "#SBATCH --mail-type=ALL -A acct"])
 
     assert said.unmapped == (
-        "-i in.txt", "--exclusive", "--mail-type=ALL", "-A acct", "--array 1-9",
+        "-i in.txt", "--exclusive", "--mail-type=ALL", "-A acct",
     )  # fmt: skip
 
 
@@ -67,6 +67,11 @@ def test_where_output_is_also_saved(
     saved = saved_output(read_directives([f"#SBATCH {line}"]), workdir)
 
     assert (saved.stdout, saved.stderr, saved.unused) == (stdout, stderr, unused)
+
+
+@pytest.mark.parametrize("line", ["-a 1-9%2", "--array=1-9%2", "--array 1-9%2"])
+def test_an_array_is_asked_for(line: str) -> None:
+    assert read_directives([f"#SBATCH {line}"]).array == "1-9%2"
 
 
 def test_one_node_and_one_task_go_without_saying() -> None:

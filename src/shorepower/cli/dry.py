@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
@@ -13,12 +14,15 @@ from .render.figures import format_bytes
 from .voice import clean, say
 
 if TYPE_CHECKING:
+    from ..client.arrays import ArrayPlan
     from ..client.client import Client
     from ..client.options import Options
     from ..client.prepare import Prepared
     from ..model.errors import Fault
 
 __all__ = ["dry_run"]
+
+FIRST_TASKS = 5
 
 
 def dry_run(
@@ -34,6 +38,8 @@ def dry_run(
     say(f"would run: {' '.join(prepared.spec.argv)}")
     if prepared.chosen is not None:
         say(f"with {prepared.chosen.label}")
+    if prepared.array is not None:
+        _say_tasks(prepared.array)
     for file in dict.fromkeys(filter(None, (prepared.spec.stdout_file, prepared.spec.stderr_file))):
         say(f"output would also be saved as {file}")
     view = prepared.view
@@ -49,6 +55,15 @@ def dry_run(
     say(f"{view.file_count} files, {format_bytes(view.size_bytes)}; nothing was sent")
 
 
+def _say_tasks(array: ArrayPlan) -> None:
+    say(array.line())
+    first = list(islice(array.spec.indices(), FIRST_TASKS))
+    for index in first:
+        say(f"task {index}: {array.told(index)}".rstrip(": "))
+    if array.spec.count > len(first):
+        say(f"and {array.spec.count - len(first):,} more")
+
+
 def _document(prepared: Prepared) -> dict[str, object]:
     view = prepared.view
     document: dict[str, object] = {
@@ -56,6 +71,10 @@ def _document(prepared: Prepared) -> dict[str, object]:
         "notes": prepared.notes,
         "runtime": prepared.chosen.label if prepared.chosen else None,
     }
+    if (array := prepared.array) is not None:
+        first = islice(array.spec.indices(), FIRST_TASKS)
+        document["task_count"] = array.spec.count
+        document["tasks"] = [{"index": index, **array.given(index)} for index in first]
     if view is not None:
         document |= {
             "project": str(view.root),

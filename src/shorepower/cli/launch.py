@@ -64,6 +64,8 @@ def launch(
             sent = deliver(client, prepared, progress=_progress(line))
         if not quiet:
             say(sent_line(prepared, sent))
+            if prepared.array is not None:
+                say(prepared.array.line())
             if asked := asked_line(prepared.spec.resources, enforces_memory=prepared.enforces_memory):
                 say(asked)
             if linked := _linked_line(prepared):

@@ -17,8 +17,6 @@ __all__ = ["JobCommand", "job_options", "options_of", "resource_options"]
 
 # Letters and names that people bring from elsewhere → what to say instead. Source: the contract, §4.
 _FOREIGN = {
-    "-a": "-a/--array: arrays are not in this version of shorepower",
-    "--array": "-a/--array: arrays are not in this version of shorepower",
     "-N": "-N/--nodes: jobs over several nodes are not in this version of shorepower",
     "--nodes": "-N/--nodes: jobs over several nodes are not in this version of shorepower",
     "-n": "-n: sbatch's number of tasks is not known here; -c 4 asks for cpus",
@@ -40,9 +38,6 @@ _FOREIGN = {
     "--retries": "--retries is not in this version of shorepower; shore rerun ID runs a job again",
     "--grow-memory": "--grow-memory is not in this version of shorepower; shore rerun ID -m 16G",
     "--signal": "--signal is not in this version of shorepower; a time limit sends SIGTERM first",
-    "--grid": "--grid: sweeps are not in this version of shorepower",
-    "--array-file": "--array-file: arrays are not in this version of shorepower",
-    "--max-parallel": "--max-parallel: arrays are not in this version of shorepower",
     "--mount": "--mount: container images are not in this version of shorepower; --data links a path",
     "--notify": "--notify is not in this version of shorepower; shore wait ID waits for the end",
     "--not-before": "--not-before is not in this version of shorepower",
@@ -117,6 +112,27 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 "--within", "within", metavar="TIME", help="Give up if it has not started by then."
             ),
             click.option(
+                "-a",
+                "--array",
+                "array",
+                metavar="INDICES",
+                help="Many tasks: 0-99, 1-100:2, 1,5,9; 0-999%10 for ten at a time.",
+            ),
+            click.option(
+                "--grid",
+                "grid",
+                metavar="NAME=V1,V2",
+                multiple=True,
+                help="A task for each combination of values.",
+            ),
+            click.option(
+                "--array-file",
+                "array_file",
+                metavar="FILE|-",
+                help="A task for each row: lines, .csv or .json; arguments, values or whole commands.",
+            ),
+            click.option("--max-parallel", "max_parallel", metavar="N", help="So many tasks at a time."),
+            click.option(
                 "-e",
                 "--env",
                 "env",
@@ -182,6 +198,10 @@ def options_of(given: Mapping[str, Any], *, command: bool) -> tuple[Options, lis
         max_send_bytes=read.amount("--max-send", "max_send", parse_size),
         within_s=read.amount("--within", "within", parse_duration),
         command=command,
+        array=given.get("array"),
+        grid=read.grid(),
+        array_file=Path(given["array_file"]) if given.get("array_file") else None,
+        max_parallel=read.amount("--max-parallel", "max_parallel", _at_least_one),
         **read.resources(),
     )
     return options, read.faults
@@ -258,10 +278,25 @@ class _Reader:
             found[key] = value
         return found
 
+    def grid(self) -> dict[str, tuple[str, ...]]:
+        if not self._given.get("grid"):
+            return {}
+        from ..client.arrays import read_grid
+
+        grid, faults = read_grid(self._given["grid"])
+        self.faults += faults
+        return grid
+
     def fault(self, option: str, message: str) -> None:
         from ..model.errors import Fault
 
         self.faults.append(Fault(option, message if message.startswith("-") else f"{option}: {message}"))
+
+
+def _at_least_one(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise ValueError(f"{text!r} is no number of tasks; write 1 or more")
+    return int(text)
 
 
 def _memory(parse: Callable[[str], int]) -> Callable[[str], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -13,8 +14,9 @@ from msgspec import Struct
 from ..model.array import MOST_TASKS, ArraySpec, Range, parse_indices, ranges_of, spell_indices
 from ..model.errors import Fault, InvalidRequest
 from ..model.parameters import parameter_fault
-from .array_file import Rows, read_rows
+from .array_file import Row, Rows, read_rows
 from .names import shown
+from .options import Options
 
 __all__ = ["ArrayPlan", "array_text", "grid_of", "plan_array", "read_grid"]
 
@@ -26,16 +28,18 @@ class ArrayPlan(Struct, frozen=True, kw_only=True):
     rows: Rows | None = None
     notes: tuple[str, ...] = ()
 
-    def told(self, index: int) -> str:
-        """What one task is given, for a person: ``lr=0.1 depth=2``, its arguments, its command."""
+    def given(self, index: int) -> Row:
+        """What one task is given: ``args``, ``env`` or ``command``; empty: its index only."""
         if self.spec.grid:
-            return _pairs(self.spec.combination(index))
-        if self.rows is None:
-            return ""
-        row = self.rows.row(index)
+            return {"env": self.spec.combination(index)}
+        return self.rows.row(index) if self.rows is not None else {}
+
+    def told(self, index: int) -> str:
+        """The same for a person: ``lr=0.1 depth=2``, its arguments, its command."""
+        row = self.given(index)
         if "env" in row:
-            return _pairs(row["env"])
-        return " ".join(row["args"]) if "args" in row else row["command"]
+            return " ".join(f"{name}={value}" for name, value in row["env"].items())
+        return shlex.join(row["args"]) if "args" in row else row.get("command", "")
 
     def line(self) -> str:
         """``100 tasks (0-99), 10 at a time · lr: 3 values · depth: 2 values``."""
@@ -49,38 +53,32 @@ class ArrayPlan(Struct, frozen=True, kw_only=True):
 
 
 def plan_array(
-    *,
-    indices: str | None,
-    max_parallel: int | None,
-    grid: Mapping[str, tuple[str, ...]],
-    file: Path | None,
+    options: Options,
     said: str | None,
+    *,
     cwd: Path,
     own_stdin: BinaryIO | None,
     nothing_to_run: bool,
-) -> ArrayPlan | None:
-    """The array that options and the script's ``#SBATCH --array`` ask for; None for a plain job.
+) -> ArrayPlan:
+    """The array that options and the script's ``#SBATCH --array`` (``said``) ask for; one of them does.
 
     ``nothing_to_run``: no script and no command was given, so that the file has to hold commands. Raises
     InvalidRequest with every fault.
     """
+    indices, max_parallel = options.array, options.max_parallel
+    grid, file = options.grid, options.array_file
     swept = bool(grid) or file is not None
     text = indices or (None if swept else said)
     if text is None and not swept:
-        if max_parallel is not None:
-            raise InvalidRequest(
-                [
-                    Fault(
-                        "--max-parallel",
-                        "--max-parallel is for arrays: give -a, --grid or --array-file too",
-                    )
-                ]
-            )
-        return None
+        raise InvalidRequest(
+            [Fault("--max-parallel", "--max-parallel is for arrays: give -a, --grid or --array-file too")]
+        )
     faults: list[Fault] = []
     ranges, at_once = _ranges(text, "-a" if indices else "#SBATCH --array", faults)
     if grid and file is not None:
         faults.append(Fault("--grid", "--grid and --array-file are two sources of parameters; give one"))
+    if str(file) == "-" and options.stdin == "-":
+        faults.append(Fault("--array-file", "--array-file - and --stdin - cannot both read standard input"))
     faults += _grid_faults(grid)
     rows = _rows(file, cwd, own_stdin, nothing_to_run, faults) if file is not None else None
     total = prod(map(len, grid.values())) if grid else rows.count if rows is not None else None
@@ -202,10 +200,6 @@ def _rows(
         told = f"--array-file {shown(str(file))} cannot be read: {error.strerror}"
         faults.append(Fault("--array-file", told))
     return None
-
-
-def _pairs(parameters: Mapping[str, str]) -> str:
-    return " ".join(f"{name}={value}" for name, value in parameters.items())
 
 
 def _values(count: int) -> str:

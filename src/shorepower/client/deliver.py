@@ -65,19 +65,20 @@ def submit(client: Client, prepared: Prepared, sent: Sent | None, key: str) -> J
 
     What was cleared away on the server between asking and submitting is sent once more.
     """
-    stdin = _deliver_stdin(client, prepared)
+    stdin = _deliver_input(client, prepared)
     try:
         return client.submit_spec(_complete(prepared, sent, stdin), key=key, secrets=prepared.secrets)
     except InvalidRequest as wrong:
-        if sent is None or all(fault.field != "tree" for fault in wrong.faults):
+        if not any(fault.field == "tree" or fault.field.startswith("array.rows") for fault in wrong.faults):
             raise
     again = deliver(client, prepared, thorough=True)
-    stdin = _deliver_stdin(client, prepared)
+    stdin = _deliver_input(client, prepared)
     return client.submit_spec(_complete(prepared, again, stdin), key=key, secrets=prepared.secrets)
 
 
-def _deliver_stdin(client: Client, prepared: Prepared) -> tuple[str, ...]:
-    """Send standard input in chunks; their digests."""
+def _deliver_input(client: Client, prepared: Prepared) -> tuple[str, ...]:
+    """Send standard input and the rows of an array in chunks; the digests of standard input."""
+    _deliver_rows(client, prepared)
     digests: list[str] = []
     if prepared.stdin is not None:
         prepared.stdin.seek(0)
@@ -86,6 +87,17 @@ def _deliver_stdin(client: Client, prepared: Prepared) -> tuple[str, ...]:
             if client.missing_blobs(digests[-1:]):
                 client.put_blobs(encode_frame({"digest": digests[-1]}, data))
     return tuple(digests)
+
+
+def _deliver_rows(client: Client, prepared: Prepared) -> None:
+    rows = prepared.array.rows if prepared.array is not None else None
+    if rows is None:
+        return
+    missing = set(client.missing_blobs([blob.digest for blob in rows.blobs]))
+    for blob in rows.blobs:
+        if blob.digest in missing:
+            rows.file.seek(blob.offset)
+            client.put_blobs(encode_frame({"digest": blob.digest}, rows.file.read(blob.size)))
 
 
 def _complete(prepared: Prepared, sent: Sent | None, stdin: tuple[str, ...]) -> JobSpec:

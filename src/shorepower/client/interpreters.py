@@ -15,7 +15,16 @@ from msgspec import Struct
 from ..model.errors import Fault, InvalidRequest
 from ..model.runtime import Script, Session, Way, suffix_of, uv_places, ways
 
-__all__ = ["Chosen", "choose", "choose_elsewhere", "find_program", "find_uv", "read_script", "version_of"]
+__all__ = [
+    "Chosen",
+    "choose",
+    "choose_elsewhere",
+    "environment_of",
+    "find_program",
+    "find_uv",
+    "read_script",
+    "version_of",
+]
 
 VERSION_TIMEOUT_S = 3.0
 _HEAD_BYTES = 1 << 16
@@ -70,6 +79,14 @@ def choose_elsewhere(script: Script, session: Session) -> Chosen:
     away = Session(julia_project=session.julia_project, scripts=session.scripts)
     way = ways(script, away)[-1 if suffix_of(script.path) != ".sh" else 0]
     return Chosen(way=msgspec.structs.replace(way, why="over there"), program=way.program)
+
+
+def environment_of(chosen: Chosen | None) -> Path | None:
+    """The Python environment whose editable installs matter."""
+    if chosen is None or chosen.way.runtime not in ("Python", "papermill") or "/" not in chosen.program:
+        return None
+    folder = Path(chosen.program).parent.parent
+    return folder if (folder / "pyvenv.cfg").is_file() else None
 
 
 def find_program(program: str, env: Mapping[str, str], *, any_environment: bool = False) -> str | None:

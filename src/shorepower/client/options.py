@@ -40,6 +40,13 @@ class Options(Struct, frozen=True, kw_only=True):
     in_place: bool = False
     stdin: str | None = None
     """A file, or ``-`` for the caller's own."""
+    array: str | None = None
+    """Indices of tasks: ``0-99``, ``1-100:2``, ``1,5,9``, ``0-999%10``."""
+    max_parallel: int | None = None
+    grid: Mapping[str, tuple[str, ...]] = {}
+    """Values of each parameter; a task for each combination."""
+    array_file: Path | None = None
+    """A task for each of its rows; ``-`` is the caller's own standard input."""
     max_send_bytes: int | None = None
     within_s: float | None = None
     command: bool | None = None
@@ -57,7 +64,7 @@ _READ = {
     "within_s": parse_duration,
 }
 _TUPLES = ("env_files", "secrets", "data", "include", "results")
-_PATHS = ("project", "cwd")
+_PATHS = ("project", "cwd", "array_file")
 
 
 def read_options(given: Mapping[str, object]) -> Options:
@@ -97,6 +104,10 @@ def _value(name: str, value: object) -> object:
         return (Path(value),)
     if name in _TUPLES or name == "env":
         return (str(value),) if isinstance(value, str | os.PathLike) else tuple(value)  # type: ignore[arg-type]
+    if name in ("array", "grid") and value is not None:
+        from .arrays import array_text, grid_of
+
+        return grid_of(value) if isinstance(value, Mapping) else array_text(value)
     if name in _PATHS and value is not None:
         return Path(str(value))
     return value

@@ -18,17 +18,18 @@ from ..model.resources import Resources
 from ..model.runtime import Session
 from .asked import asked_for
 from .environment import Environment, gather
-from .interpreters import Chosen, choose, choose_elsewhere, find_program, read_script
+from .interpreters import Chosen, choose, choose_elsewhere, environment_of, read_script
 from .names import shown
 from .options import Options, parse_size
 from .process import kept, own_umask
 from .project import Data, FoundProject, Limits, ProjectView, find_project, look_over
 from .sbatch import Directives, read_directives, saved_output
 from .settings import Settings, load_settings
-from .words import find_script, no_such_program
+from .words import find_script, is_there, no_such_program, whole_commands
 
 if TYPE_CHECKING:
     from ..model.cluster import ClusterInfo
+    from .arrays import ArrayPlan
     from .client import Client
 
 __all__ = ["Prepared", "prepare"]
@@ -50,6 +51,7 @@ class Prepared(Struct, frozen=True, kw_only=True):
     """None for a command."""
     stdin: BinaryIO | None = None
     """Open at its beginning."""
+    array: ArrayPlan | None = None
     here: bool = True
     """The cluster sees this file system."""
     enforces_memory: bool = True
@@ -93,7 +95,7 @@ class _Preparation:
         own_stdin: BinaryIO | None,
     ) -> Prepared:
         options = self.options
-        self._find()
+        self._find(own_stdin)
         self.cluster = options.on or self.settings.run.on or "local"
         known = self._clusters()
         info = known.get(self.cluster) if known else None
@@ -120,19 +122,23 @@ class _Preparation:
             view=view,
             chosen=self.chosen,
             stdin=stdin,
+            array=self.array,
             here=self.here,
             enforces_memory=info.capabilities.enforces_memory,
             notes=(*self.notes, *self.found.notes, *(view.notes if view else ())),
         )
 
-    def _find(self) -> None:
+    def _find(self, own_stdin: BinaryIO | None) -> None:
         """The script, the project, the settings. What is wrong with one is a fault that hides no other."""
-        self.script, self.directives = None, Directives()
+        self.script, self.directives, self.array = None, Directives(), None
         with self._noting():
             self.nothing_to_run = True
+            self.words, self.options, self.commands = whole_commands(self.words, self.options)
             self.script = find_script(self.words, self.options, self.cwd)
             self.directives = self._read_script()
             self.nothing_to_run = False
+        with self._noting():
+            self.array = self._plan_array(own_stdin)
         self.found = self._find_project()
         self.settings = self.client.settings
         with self._noting():
@@ -140,6 +146,16 @@ class _Preparation:
         self.saved = saved_output(self.directives, self.found.workdir)
         if unused := (*self.directives.unmapped, *self.saved.unused):
             self.notes.append(f"#SBATCH lines not used here: {', '.join(unused)}")
+
+    def _plan_array(self, own_stdin: BinaryIO | None) -> ArrayPlan | None:
+        options, said = self.options, self.directives.array
+        if not (options.array or options.grid or options.array_file or options.max_parallel or said):
+            return None
+        from .arrays import plan_array
+
+        plan = plan_array(options, said, cwd=self.cwd, own_stdin=own_stdin, nothing_to_run=self.commands)
+        self.notes += plan.notes
+        return plan
 
     def _find_project(self) -> FoundProject:
         options = self.options
@@ -225,7 +241,7 @@ class _Preparation:
             return ("?",)  # why is told already
         env = self.environment.env
         if self.script is None:
-            if self.here and not _is_there(self.words[0], env, self.cwd):
+            if self.here and not is_there(self.words[0], env, self.cwd):
                 self.faults.append(no_such_program(self.words[0], self.cwd))
             return tuple(self.words)
         root, known = self.found.root, replace(self.known, path=self.found.script)
@@ -263,6 +279,8 @@ class _Preparation:
         return file
 
     def _look_over(self, ask_ignored: Callable[[FoundProject], bool] | None) -> ProjectView:
+        from .ledger import Ledger
+
         settings = self.settings
         send_ignored = settings.run.send_ignored
         if send_ignored is None and not self.here and ask_ignored is not None:
@@ -273,8 +291,8 @@ class _Preparation:
             includes=(*settings.include, *self.options.include),
             data=self._data(),
             send_ignored=bool(send_ignored),
-            beside=_beside(settings, self.found.root),
-            environment=_environment_of(self.chosen),
+            beside=Ledger(settings.places.client_dir).beside(self.found.root),
+            environment=environment_of(self.chosen),
             limits=self._limits(),
         )
 
@@ -323,6 +341,7 @@ class _Preparation:
             tags=dict(options.tags),
             umask=own_umask(),
             within_s=options.within_s,
+            array=self.array.spec if self.array else None,
         )
 
     def _slurm_facts(self, resources: Resources) -> dict[str, str]:
@@ -373,23 +392,3 @@ def _nobody(name: str) -> str:
 
 def _each_once(faults: Sequence[Fault]) -> list[Fault]:
     return list({fault.message: fault for fault in faults}.values())
-
-
-def _is_there(program: str, env: dict[str, str], cwd: Path) -> bool:
-    if "/" in program:
-        return os.access(cwd / program, os.X_OK)
-    return find_program(program, env, any_environment=True) is not None
-
-
-def _environment_of(chosen: Chosen | None) -> Path | None:
-    """The Python environment whose editable installs matter."""
-    if chosen is None or chosen.way.runtime not in ("Python", "papermill") or "/" not in chosen.program:
-        return None
-    folder = Path(chosen.program).parent.parent
-    return folder if (folder / "pyvenv.cfg").is_file() else None
-
-
-def _beside(settings: Settings, root: Path) -> frozenset[str]:
-    from .ledger import Ledger
-
-    return Ledger(settings.places.client_dir).beside(root)

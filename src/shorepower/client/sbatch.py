@@ -29,6 +29,7 @@ class Directives(Struct, kw_only=True):
     gpus: tuple[int, str | None] | None = None
     queue: str | None = None
     workdir: str | None = None
+    array: str | None = None
     output: str | None = None
     """Where standard output goes, and standard error with it unless ``error`` is said; a pattern."""
     error: str | None = None
@@ -50,6 +51,7 @@ _MEANING: dict[str, tuple[str, Callable[[str], object]]] = {
     "gpus-per-node": ("gpus", parse_gpus),
     "partition": ("queue", str),
     "chdir": ("workdir", str),
+    "array": ("array", str),
     "output": ("output", str),
     "error": ("error", str),
 }
@@ -60,6 +62,7 @@ _LETTERS = {
     "G": "gpus",
     "p": "partition",
     "D": "chdir",
+    "a": "array",
     "o": "output",
     "e": "error",
 }

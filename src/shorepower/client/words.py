@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from ..model.errors import Fault, InvalidRequest
 from ..model.runtime import SUFFIXES, suffix_of, suffix_table
+from .interpreters import find_program
 from .options import Options
 
-__all__ = ["find_script", "no_such_program"]
+__all__ = ["find_script", "is_there", "no_such_program", "whole_commands"]
 
 
 def find_script(words: Sequence[str], options: Options, cwd: Path) -> Path | None:
@@ -31,6 +34,23 @@ def find_script(words: Sequence[str], options: Options, cwd: Path) -> Path | Non
     if not file.is_file():
         raise InvalidRequest([Fault("SCRIPT", f"{first!r} is no regular file")])
     return file
+
+
+def whole_commands(words: list[str], options: Options) -> tuple[list[str], Options, bool]:
+    """Where an array file alone says what runs: its rows are commands of a shell, and the job is called
+    like the file unless it has a name. (words, options, whether it is so)."""
+    file = options.array_file
+    if file is None or words:
+        return words, options, False
+    name = options.name or (file.name if str(file) != "-" else "commands")
+    return ["sh", "-c"], replace(options, command=True, name=name), True
+
+
+def is_there(program: str, env: Mapping[str, str], cwd: Path) -> bool:
+    """Whether the program of a command can be run from here."""
+    if "/" in program:
+        return os.access(cwd / program, os.X_OK)
+    return find_program(program, env, any_environment=True) is not None
 
 
 def no_such_program(program: str, cwd: Path) -> Fault:
