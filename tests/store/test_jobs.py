@@ -12,6 +12,7 @@ from shorepower.model.job import Job, JobSpec, Link, Origin, Progress
 from shorepower.model.lifecycle import Operation, Reason, State
 from shorepower.model.resources import Resources
 from shorepower.model.results import ResultsState, ResultsSummary
+from shorepower.model.tasks import ONE_TASK
 from shorepower.model.usage import Usage
 from shorepower.store.contract import BlobOwner, JobQuery, Snapshot, Store, Transaction
 from support.store_records import NOW, after, insert, job, spec, submission, submit
@@ -166,12 +167,15 @@ async def test_a_deleted_job_leaves_nothing_behind(memory: Store) -> None:
         kept = submit(tx, tags={"a": "b"})
         tx.put_control(kept.id, Operation.STOP, "ada", NOW)
         tx.put_results_listing(kept.id, b"[]")
+        tx.put_task_letters(kept.id, {0: b"P"})
+        tx.put_task_figures(kept.id, {0: b"P"})
+        tx.put_task_metrics(kept.id, {0: b"{}"})
+        tx.put_task_control(kept.id, Operation.STOP, ONE_TASK, "ada", NOW)
         return kept
 
-    def hang_more(tx: Transaction, of: Job) -> None:
+    def hang_more(tx: Transaction) -> None:
         """The tables that nothing in the contract writes yet hang on the job as well."""
         run = tx._run  # type: ignore[attr-defined]
-        run("INSERT INTO task_chunks SELECT seq, 0, x'50' FROM jobs WHERE id = ?", (of.id,))
         run(
             "INSERT INTO grants (owner, job, grantee, allows, granted_at)"
             " SELECT 'ada', seq, 'bob', 'see', 0 FROM jobs"
@@ -189,7 +193,7 @@ async def test_a_deleted_job_leaves_nothing_behind(memory: Store) -> None:
         }
 
     one = await memory.write(fill)
-    await memory.write(lambda tx: hang_more(tx, one))
+    await memory.write(hang_more)
     key = job(owner="ada")
     await memory.write(lambda tx: tx.insert_job(key, spec(tree="sha256:1"), key="k", body_digest=b"d"))
     before = await memory.read(rows)

@@ -48,7 +48,7 @@ async def test_a_new_database_needs_no_copy(tmp_path: Path) -> None:
         "jobs", "job_cards", "job_specs", "job_tags", "job_blobs", "idempotency_keys", "job_counts",
         "submissions", "dependencies", "task_chunks", "attempts", "controls", "journal", "audit", "callers",
         "tokens", "grants", "blobs", "blob_owners", "blob_leases", "totals", "results", "result_listings",
-        "leases", "schema_versions", "sqlite_sequence",
+        "leases", "task_figures", "task_metrics", "task_controls", "schema_versions", "sqlite_sequence",
     }  # fmt: skip
     assert tables(tmp_path / "store.db") == wanted
 
@@ -85,7 +85,7 @@ async def test_a_script_may_rebuild_a_table_that_others_hang_on(tmp_path: Path, 
         "CREATE TABLE new AS SELECT * FROM job_cards; DROP TABLE job_cards;"
         "CREATE TABLE job_cards (job INTEGER PRIMARY KEY REFERENCES jobs (seq) ON DELETE CASCADE,"
         " queue TEXT, script TEXT, project TEXT, resources TEXT, tags TEXT, origin TEXT,"
-        " task_count INTEGER) STRICT;"
+        " task_count INTEGER, is_array INTEGER) STRICT;"
         "INSERT INTO job_cards SELECT * FROM new; DROP TABLE new;"
     )
     new = await opened(tmp_path, scripts)

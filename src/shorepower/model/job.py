@@ -143,6 +143,16 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An object of the caller's session for the job: the file that ``SHOREPOWER_INPUT`` names. Not with
     the grid or the rows of an array, whose parameters lie there."""
 
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Every blob that it names: the snapshot's root, pieces of inputs, the table of an array."""
+        return (
+            *((self.tree,) if self.tree is not None else ()),
+            *self.stdin,
+            *(self.array.rows if self.array is not None else ()),
+            *(self.input.blobs if self.input is not None else ()),
+        )
+
 
 class Job(Struct, frozen=True, kw_only=True):
     """How a job stands: the body of ``/v1/jobs/{id}``."""
@@ -170,6 +180,8 @@ class Job(Struct, frozen=True, kw_only=True):
     host: str = ""
     resources: Resources = Resources()
     tags: dict[str, str] = {}
+    array: bool = False
+    """Its tasks have indices of their own, be it only one."""
     task_count: int = 1
     counts: dict[State, int] = {}
     """How many tasks are in which state."""

@@ -18,6 +18,7 @@ from ..model.caller import Scope
 from ..model.events import Event
 from ..model.job import Job, JobSpec, Submission
 from ..model.lifecycle import Attempt, Operation, Phase, State
+from .tasks import TaskControl, TaskReads, TaskWrites
 
 __all__ = [
     "BlobOwner",
@@ -25,6 +26,7 @@ __all__ = [
     "JobQuery",
     "Snapshot",
     "Store",
+    "TaskControl",
     "Token",
     "Transaction",
     "Unused",
@@ -93,7 +95,7 @@ class Unused(Struct, frozen=True, kw_only=True):
     """A lease of this owner holds only when it ends later."""
 
 
-class Snapshot(ABC):
+class Snapshot(TaskReads):
     """Reads; all of one unit see the same state."""
 
     @abstractmethod
@@ -232,7 +234,7 @@ class Snapshot(ABC):
         """Audit lines in order."""
 
 
-class Transaction(Snapshot):
+class Transaction(Snapshot, TaskWrites):
     """Reads and writes; all or nothing."""
 
     @abstractmethod

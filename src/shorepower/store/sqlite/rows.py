@@ -20,6 +20,7 @@ from ...model.results import ResultsState, ResultsSummary
 from ...model.tasks import TaskSet
 from ...model.usage import Usage
 from ..contract import Control, Token
+from ..tasks import TaskControl
 from .faults import DamagedRow
 
 __all__ = [
@@ -40,6 +41,8 @@ __all__ = [
     "spec_from",
     "submission_from",
     "submission_params",
+    "task_control_from",
+    "tasks_text",
     "token_from",
     "token_params",
 ]
@@ -131,7 +134,7 @@ def job_from(row: Row) -> tuple[int, Job]:
     (exit_code, signal, exit_status, attempt, restart, host, counts, usage, progress) = row[11:20]
     (wanted, stale_since, revision, queue, script, project, resources, tags, origin) = row[20:29]
     (task_count, results_state, file_count, size_bytes, results_why) = row[29:34]
-    (expires_at, pulled_at, warned_at) = row[34:]
+    (expires_at, pulled_at, warned_at, is_array) = row[34:]
     return seq, Job(
         id=id,
         name=name,
@@ -153,6 +156,7 @@ def job_from(row: Row) -> tuple[int, Job]:
         host=host,
         resources=_RESOURCES.decode(resources),
         tags=_TAGS.decode(tags),
+        array=bool(is_array),
         task_count=task_count,
         counts=_COUNTS.decode(counts),
         usage=_from_json(_USAGE, usage),
@@ -212,6 +216,7 @@ def card_params(job: Job) -> Params:
         "tags": _json(job.tags),
         "origin": _json(job.origin),
         "task_count": job.task_count,
+        "is_array": int(job.array),
     }
 
 
@@ -337,6 +342,25 @@ def control_from(row: Row) -> Control:
         requested_by=requested_by,
         serial=serial,
     )
+
+
+@_reads
+def task_control_from(row: Row) -> TaskControl:
+    """Of (job, operation, tasks, requested_at, requested_by, serial)."""
+    job, operation, tasks, requested_at, requested_by, serial = row
+    return TaskControl(
+        job=job,
+        operation=Operation(operation),
+        tasks=_TASKS.decode(tasks),
+        requested_at=moment(requested_at),
+        requested_by=requested_by,
+        serial=serial,
+    )
+
+
+def tasks_text(tasks: TaskSet) -> str:
+    """The stored form of a set of tasks."""
+    return encode(tasks).decode()
 
 
 # news and tokens

@@ -17,6 +17,7 @@ from . import statements as sql
 from .faults import DamagedRow
 from .listing import listing
 from .rows import Params, micros, moment
+from .task_rows import SqlTaskReads
 
 __all__ = ["SqlSnapshot"]
 
@@ -24,7 +25,7 @@ _FIRST = -(1 << 63)
 _BEYOND = "\U0010ffff"
 
 
-class SqlSnapshot(Snapshot):
+class SqlSnapshot(SqlTaskReads, Snapshot):
     """Reads on a connection that is inside a transaction; of no use once its unit is over."""
 
     def __init__(self, connection: apsw.Connection) -> None:

@@ -13,7 +13,8 @@ JOB_COLUMNS = """
   j.seq, j.id, j.owner, j.name, j.cluster, j.created_at, j.state, j.reason, j.why, j.started_at, j.ended_at,
   j.exit_code, j.signal, j.exit_status, j.attempt, j.restart, j.host, j.counts, j.usage, j.progress,
   j.wanted, j.stale_since, j.revision, c.queue, c.script, c.project, c.resources, c.tags, c.origin,
-  c.task_count, r.state, r.file_count, r.size_bytes, r.why, r.expires_at, r.pulled_at, r.warned_at
+  c.task_count, r.state, r.file_count, r.size_bytes, r.why, r.expires_at, r.pulled_at, r.warned_at,
+  c.is_array
 """
 
 JOB_FROM = f"""
@@ -53,8 +54,8 @@ INSERT INTO jobs (
 """
 
 INSERT_CARD = """
-INSERT INTO job_cards (job, queue, script, project, resources, tags, origin, task_count)
-VALUES (:seq, :queue, :script, :project, :resources, :tags, :origin, :task_count)
+INSERT INTO job_cards (job, queue, script, project, resources, tags, origin, task_count, is_array)
+VALUES (:seq, :queue, :script, :project, :resources, :tags, :origin, :task_count, :is_array)
 """
 
 INSERT_SPEC = "INSERT INTO job_specs (job, spec) VALUES (?, ?)"
@@ -83,7 +84,7 @@ WHERE seq = :seq
 
 UPDATE_CARD = """
 UPDATE job_cards SET queue = :queue, script = :script, project = :project, resources = :resources,
-  tags = :tags, origin = :origin, task_count = :task_count
+  tags = :tags, origin = :origin, task_count = :task_count, is_array = :is_array
 WHERE job = :seq
 """
 
@@ -338,8 +339,8 @@ ORDER BY r.expires_at LIMIT :limit
 """
 
 UNFETCHED = f"""{_RESULTS_JOB_FROM}
-WHERE r.state <> 'expired' AND r.state IN ('ready', 'partial') AND r.expires_at < :moment AND j.owner = :owner
-  AND r.pulled_at IS NULL AND r.file_count > 0
+WHERE r.state <> 'expired' AND r.state IN ('ready', 'partial') AND r.expires_at < :moment
+  AND j.owner = :owner AND r.pulled_at IS NULL AND r.file_count > 0
 ORDER BY r.expires_at, r.job
 """
 

@@ -18,11 +18,12 @@ from . import rows
 from . import statements as sql
 from .rows import Params, micros
 from .snapshot import SqlSnapshot
+from .task_rows import SqlTaskWrites
 
 __all__ = ["SqlTransaction"]
 
 
-class SqlTransaction(SqlSnapshot, Transaction):
+class SqlTransaction(SqlSnapshot, SqlTaskWrites, Transaction):
     """Writes on the writer's connection, inside the savepoint of one unit."""
 
     def __init__(self, connection: apsw.Connection) -> None:
@@ -35,6 +36,10 @@ class SqlTransaction(SqlSnapshot, Transaction):
         self._run(statement, params)
         assert self._connection is not None
         return self._connection.changes()
+
+    def _last_row(self) -> int:
+        assert self._connection is not None
+        return self._connection.last_insert_rowid()
 
     # jobs
 
@@ -51,9 +56,8 @@ class SqlTransaction(SqlSnapshot, Transaction):
         self._run(sql.INSERT_CARD, rows.card_params(job) | {"seq": seq})
         self._run(sql.INSERT_SPEC, (seq, encode_spec(spec)))
         self._run(sql.INSERT_RESULTS, rows.results_params(job.results) | {"seq": seq})
-        for digest in (spec.tree, *spec.stdin):
-            if digest is not None:
-                self._run(sql.INSERT_BLOB, (seq, digest))
+        for digest in spec.digests:
+            self._run(sql.INSERT_BLOB, (seq, digest))
         self._tag(seq, job)
         if key is None:
             return
