@@ -69,7 +69,7 @@ class Leftovers:
 
 def _drop_empty(work: Path) -> None:
     try:
-        for folder in (work / "results", work / "project", work):
+        for folder in (work / "results", work / "values", work / "project", work):
             folder.rmdir()
     except OSError:
         _try_remove(work)

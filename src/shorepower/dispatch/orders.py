@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from ..clusters.contract import Order
 from ..model.job import Job, JobSpec, Submission
 from .places import Places
+from .tasks import SBATCH, Tasks
 
 __all__ = ["FACTS", "facts", "order_of"]
 
@@ -27,16 +30,13 @@ _THREAD_CAPS = (
     "R_DATATABLE_NUM_THREADS",
 )
 
-_SBATCH = "SLURM_SUBMIT_DIR"
-"""Set for every script that has ``#SBATCH`` lines; what else such a script finds is known only here."""
-
 
 def order_of(job: Job, spec: JobSpec, submission: Submission, places: Places) -> Order:
     """The order of one submission; it names only paths that staging makes."""
     work = places.work(submission.id)
     project = places.project(submission.id)
     cwd = spec.workdir if spec.in_place else str(project / spec.workdir)
-    return Order(
+    order = Order(
         submission=submission.id,
         job=job.id,
         attempt=submission.attempt,
@@ -56,6 +56,10 @@ def order_of(job: Job, spec: JobSpec, submission: Submission, places: Places) ->
         handle=submission.handle,
         seen_running=job.started_at is not None and job.attempt == submission.attempt,
     )
+    if spec.array is None:
+        return order
+    each = Tasks(spec, spec.array, work, order)
+    return replace(order, each=each, max_parallel=spec.array.max_parallel, progress_file=None)
 
 
 def facts(job: Job, spec: JobSpec, submission: Submission, places: Places, cwd: str) -> dict[str, str]:
@@ -73,8 +77,11 @@ def facts(job: Job, spec: JobSpec, submission: Submission, places: Places, cwd: 
         "SHOREPOWER_RESULTS_DIR": str(work / "results"),
         "SHOREPOWER_PROGRESS": str(work / "progress"),
         "SHOREPOWER_METRICS": str(work / "metrics"),
+        "SHOREPOWER_RESULT": str(work / "values" / "0"),
         "PYTHONUNBUFFERED": "1",
     }
+    if spec.input is not None:
+        told["SHOREPOWER_INPUT"] = str(work / "input")
     if spec.resources.cpu_count is not None:
         told["SHOREPOWER_CPUS"] = f"{spec.resources.cpu_count:g}"
     if spec.resources.memory_mib is not None:
@@ -94,6 +101,6 @@ def _environment(
         roots = [str(places.project(submission.id) / root) for root in spec.source_roots]
         env["PYTHONPATH"] = ":".join([*roots, *filter(None, [spec.env.get("PYTHONPATH")])])
     env.update(facts(job, spec, submission, places, cwd))
-    if _SBATCH in env:
+    if SBATCH in env:
         env.setdefault("SLURM_JOB_ID", job.id)
     return env

@@ -35,6 +35,7 @@ def stage(
     project: Path,
     *,
     links: Sequence[Link] = (),
+    read_only: bool = False,
     check: Callable[[], None] = nothing,
 ) -> None:
     """Build the snapshot as the folder ``project``, whole or not at all.
@@ -42,7 +43,8 @@ def stage(
     Built in ``<project>.part`` (a half-built one of a dead run is removed) and renamed; a ``project``
     that is already there is left as it is, unless it was staged before the machine last started: then
     it may not be whole on disk, and is put aside. ``tree`` None gives an empty folder. Every object is
-    verified while it is copied; modes and times of files and folders are those of the snapshot.
+    verified while it is copied; modes and times of files and folders are those of the snapshot, but that
+    nobody may write if it is ``read_only``.
     ``links`` become symbolic links; what they point to need not exist. Beside it ``<project>.staged``
     marks the moment for `list_changes`. ``check`` is called now and then and may raise to give up.
 
@@ -60,10 +62,12 @@ def stage(
             os.rename(project, aside)
         remove(part)
         os.mkdir(part, 0o700)
-        builder = _Builder(blobs, check)
+        builder = _Builder(blobs, check, ~0o222 if read_only else ~0)
         fd = os.open(part, _FOLDER)
         try:
             builder.fill(fd, tree, by_folder, 0)
+            if read_only:
+                os.fchmod(fd, 0o500)
         finally:
             os.close(fd)
         marker.unlink(missing_ok=True)
@@ -134,8 +138,9 @@ def _look_for_missing(blobs: BlobStore, tree: str, found: dict[str, None], limit
 class _Builder:
     """Fills open folders."""
 
-    def __init__(self, blobs: BlobStore, check: Callable[[], None]) -> None:
-        self._blobs, self._check = blobs, check
+    def __init__(self, blobs: BlobStore, check: Callable[[], None], modes: int) -> None:
+        """``modes``: the bits of a mode that are kept."""
+        self._blobs, self._check, self._modes = blobs, check, modes
         self._entries_left = _MOST_ENTRIES
         self._may_clone = True
 
@@ -174,7 +179,7 @@ class _Builder:
         folder = os.open(name, _FOLDER, dir_fd=above)
         try:
             self.fill(folder, entry.digests[0] if entry is not None else None, links, depth + 1)
-            os.fchmod(folder, entry.mode if entry is not None else 0o755)
+            os.fchmod(folder, (entry.mode if entry is not None else 0o755) & self._modes)
             if entry is not None:
                 os.utime(folder, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
@@ -188,7 +193,7 @@ class _Builder:
                 length = min(left, CHUNK_BYTES)
                 self._chunk(file, digest, offset, length)
                 left, offset = left - length, offset + length
-            os.fchmod(file, entry.mode)
+            os.fchmod(file, entry.mode & self._modes)
             os.utime(file, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(file)
