@@ -118,7 +118,7 @@ def test_nothing_shown_can_steer_a_terminal(text: str) -> None:
         ),
         (
             replace(ENDED, usage=used(119, 214)),
-            "completed in 2 min 00 s · peak 214 MiB · 1.0 cpus busy",
+            "completed in 2 min 00 s · peak 214 MiB · 1 cpu busy",
         ),
     ],
 )  # fmt: skip

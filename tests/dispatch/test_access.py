@@ -156,7 +156,7 @@ async def test_a_name_means_the_newest_and_counts_back(bench):
     ))[0].id for _ in range(3)]  # fmt: skip
     assert (await dispatcher.job("@fit", ALICE)).id == ids[2]
     assert [(await dispatcher.job(f"@-{back}", ALICE)).id for back in (1, 2, 3)] == ids[::-1]
-    with pytest.raises(NotFound, match="only 3 jobs of yours"):
+    with pytest.raises(NotFound, match="you have 3 jobs, so no @-4"):
         await dispatcher.job("@-4", ALICE)
     with pytest.raises(NotFound, match="no job of yours has the name 'other'"):
         await dispatcher.job("@other", ALICE)

@@ -135,7 +135,7 @@ async def test_every_fault_is_told_at_once(bench):
     [
         (Resources(cpu_count=5), "resources.cpu_count", "asked 5 cpus; cluster 'fake' has 4"),
         (Resources(memory_mib=8193), "resources.memory_mib", "has 8 GiB"),
-        (Resources(gpu_count=1), "resources.gpu_count", "asked 1 GPUs; cluster 'fake' has 0"),
+        (Resources(gpu_count=1), "resources.gpu_count", "asked 1 GPU; cluster 'fake' has 0"),
         (Resources(wall_time_s=0), "resources.wall_time_s", "at least 1 second"),
     ],
 )

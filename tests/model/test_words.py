@@ -10,6 +10,7 @@ from shorepower.model.job import JobSpec, Link, is_job_id, job_id_from, split_su
 from shorepower.model.output import Cursor
 from shorepower.model.resources import (
     Resources,
+    counted,
     format_duration,
     format_memory,
     parse_cpus,
@@ -18,6 +19,30 @@ from shorepower.model.resources import (
     parse_memory,
 )
 from shorepower.model.tasks import TaskSet
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (1, "1 GPU"),
+        (0, "0 GPUs"),
+        (2, "2 GPUs"),
+        (1.0, "1 GPU"),
+        (0.5, "0.5 GPUs"),
+        (12_000, "12,000 GPUs"),
+    ],
+)
+def test_one_of_a_thing_is_told_as_one(count: float, text: str) -> None:
+    assert counted(count, "GPU") == text
+
+
+def test_what_was_asked_is_told_in_one_or_many() -> None:
+    spec = JobSpec(name="x", argv=("true",), resources=Resources(cpu_count=1.0, gpu_count=1))
+    (info,) = (ClusterInfo(name="local", type="local", cpu_count=0.5),)
+
+    told = [fault.message for fault in check(spec, {"local": info})]
+
+    assert told == ["asked 1 cpu; cluster 'local' has 0.5", "asked 1 GPU; cluster 'local' has 0"]
 
 
 @pytest.mark.parametrize(

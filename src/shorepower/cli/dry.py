@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..model.resources import counted
 from .launch import prepared_for
 from .render import json
 from .render.figures import format_bytes
@@ -52,7 +53,7 @@ def dry_run(
     for one in view.not_sent:
         size = "" if one.size_bytes is None else format_bytes(one.size_bytes)
         click.echo(clean(f"{'link' if one.linked else 'leave':<6} {size:>8}  {one.path}  ({one.why})"))
-    say(f"{view.file_count} files, {format_bytes(view.size_bytes)}; nothing was sent")
+    say(f"{counted(view.file_count, 'file')}, {format_bytes(view.size_bytes)}; nothing was sent")
 
 
 def _say_tasks(array: ArrayPlan) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ..model.resources import counted
 from ..model.results import ResultsState
 from .live import LiveLine
 from .render.figures import format_bytes, short_id
@@ -30,9 +31,7 @@ def offer_pull(client: Client, job: Job) -> None:
         return
     if results.pulled_at is not None:
         return
-    files = (
-        f"{results.file_count} file{'s' * (results.file_count != 1)}, {format_bytes(results.size_bytes)}"
-    )
+    files = f"{counted(results.file_count, 'file')}, {format_bytes(results.size_bytes)}"
     if not click.confirm(f"shore: {files} came out of it; bring them home?", default=True, err=True):
         say(f"they wait: shore pull {short_id(job.id)}")
         return

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from ..model.errors import InvalidRequest, ShorepowerError, TooLarge
+from ..model.resources import counted
 from ..model.tree import CHUNK_BYTES, TreeEntry, digest_of, encode_tree
 from .names import shown
 from .statcache import FolderCache, StatCache
@@ -142,9 +143,10 @@ class Snapshot:
             entries.append(_entry(one, "dir", size_bytes=built.size_bytes, digests=(built.digest,)))
         tree = encode_tree(entries)
         if len(tree) > CHUNK_BYTES:
+            held = f"{shown(path) or 'the project'} holds {counted(len(entries), 'file')}"
             raise TooLarge(
-                f"{shown(path) or 'the project'} holds {len(entries)} files in one folder, more than can "
-                "be sent (about 100,000): use folders inside it, or an archive, or link it with --data"
+                f"{held} in one folder, more than can be sent (about 100,000): use folders inside it, "
+                "or an archive, or link it with --data"
             )
         return Content(tree, tuple(files), sum(entry.size_bytes for entry in entries))
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from ..model.errors import TooLarge
 from ..model.job import Link
+from ..model.resources import counted
 from .names import format_bytes, shown
 
 __all__ = ["Data", "Folder", "Item", "Limits", "NotSent", "ProjectTooLarge", "ProjectView"]
@@ -41,10 +42,12 @@ class ProjectTooLarge(TooLarge):
 
     def __init__(self, size_bytes: int, file_count: int, largest: Sequence[tuple[str, int, int]]) -> None:
         met = ", ".join(
-            f"{shown(path)} {format_bytes(size)} in {count} files" for path, size, count in largest
+            f"{shown(path)} {format_bytes(size)} in {counted(count, 'file')}"
+            for path, size, count in largest
         )
+        so_far = f"{format_bytes(size_bytes)} in {counted(file_count, 'file')} so far"
         super().__init__(
-            f"the project is over the limit: {format_bytes(size_bytes)} in {file_count} files so far"
+            f"the project is over the limit: {so_far}"
             + (f"; the largest folders met: {met}" if met else "")
             + ". Leave folders out in .shoreignore, link them with --data, or raise --max-send"
         )

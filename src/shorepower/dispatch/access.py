@@ -7,6 +7,7 @@ import re
 from ..model.caller import Caller, Scope
 from ..model.errors import Ambiguous, InvalidRequest, NotAllowed, NotFound
 from ..model.job import Job, is_job_id
+from ..model.resources import counted
 from ..store.contract import JobQuery, Snapshot
 
 __all__ = ["find", "may_change", "may_submit"]
@@ -43,7 +44,7 @@ def _find_at(view: Snapshot, name: str, caller: Caller) -> Job:
         count = int(back[1])
         jobs = view.jobs(JobQuery(owner=caller.user, limit=count))
         if len(jobs) < count:
-            raise NotFound(f"there are only {len(jobs)} jobs of yours, so no {name}")
+            raise NotFound(f"you have {counted(len(jobs), 'job')}, so no {name}")
         return jobs[-1][1]
     jobs = view.jobs(JobQuery(owner=caller.user, name=name[1:], limit=1))
     if not jobs:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from .cluster import ClusterInfo, Queue
 from .errors import Fault
 from .job import JobSpec, Link
-from .resources import format_duration, format_memory
+from .resources import counted, format_duration, format_memory
 
 __all__ = ["check", "faults_of", "unknown"]
 
@@ -141,7 +141,7 @@ def _check_room(spec: JobSpec, info: ClusterInfo) -> Iterable[Fault]:
     if asked.cpu_count is not None and asked.cpu_count <= 0:
         yield Fault("resources.cpu_count", "ask for more than 0 cpus")
     if asked.cpu_count is not None and cpus is not None and asked.cpu_count > cpus:
-        yield Fault("resources.cpu_count", f"asked {asked.cpu_count:g} cpus; {where} has {cpus:g}")
+        yield Fault("resources.cpu_count", f"asked {counted(asked.cpu_count, 'cpu')}; {where} has {cpus:g}")
     if asked.memory_mib is not None and asked.memory_mib <= 0:
         yield Fault("resources.memory_mib", "ask for at least 1 MiB")
     if asked.memory_mib is not None and memory is not None and asked.memory_mib > memory:
@@ -151,7 +151,9 @@ def _check_room(spec: JobSpec, info: ClusterInfo) -> Iterable[Fault]:
             f"{where} has {format_memory(memory)} for jobs",
         )
     if asked.gpu_count and asked.gpu_count > info.gpu_count:
-        yield Fault("resources.gpu_count", f"asked {asked.gpu_count} GPUs; {where} has {info.gpu_count}")
+        yield Fault(
+            "resources.gpu_count", f"asked {counted(asked.gpu_count, 'GPU')}; {where} has {info.gpu_count}"
+        )
     if asked.gpu_type and asked.gpu_count and info.gpu_count and asked.gpu_type not in info.gpu_types:
         yield Fault("resources.gpu_type", unknown("GPU type", asked.gpu_type, info.gpu_types))
     if asked.wall_time_s is not None and asked.wall_time_s <= 0:

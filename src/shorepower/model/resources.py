@@ -8,6 +8,7 @@ from msgspec import Struct
 
 __all__ = [
     "Resources",
+    "counted",
     "format_duration",
     "format_memory",
     "parse_cpus",
@@ -31,6 +32,12 @@ class Resources(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def asks_nothing(self) -> bool:
         """Whether neither cpus, memory nor GPUs were asked for."""
         return self.cpu_count is None and self.memory_mib is None and not self.gpu_count
+
+
+def counted(count: float, noun: str) -> str:
+    """``1 cpu``, ``0.5 cpus``, ``0 jobs``, ``12,000 files``."""
+    figure = f"{count:,}" if isinstance(count, int) else f"{count:g}"
+    return f"{figure} {noun}{'' if count == 1 else 's'}"
 
 
 _MEMORY_UNITS = {"": 1, "M": 1, "MB": 1, "MIB": 1, "K": 1 / 1024, "KB": 1 / 1024, "KIB": 1 / 1024}

@@ -85,7 +85,7 @@ def _places(client: Client) -> list[tuple[str, str, str]]:
 
 def _server(client: Client) -> list[tuple[str, str, str]]:
     from ...model.errors import ShorepowerError
-    from ...model.resources import format_memory
+    from ...model.resources import counted, format_memory
 
     label = client.transport.address.label
     try:
@@ -94,7 +94,7 @@ def _server(client: Client) -> list[tuple[str, str, str]]:
         return [(_BAD, "server", str(error))]
     found = [(_GOOD, "server", f"{label}: shorepower {info.version}, process {info.pid} on {info.host}")]
     for one in clusters:
-        size = f"{one.cpu_count:g} cpus" if one.cpu_count is not None else ""
+        size = counted(one.cpu_count, "cpu") if one.cpu_count is not None else ""
         size += f", {format_memory(one.memory_mib)} for jobs" if one.memory_mib else ""
         if one.stale_since is not None:
             found.append((_NOTE, f"cluster {one.name}", f"silent: {one.why_stale}"))

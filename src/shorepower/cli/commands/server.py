@@ -47,6 +47,7 @@ def stop() -> None:
     from ...client import requests
     from ...client.autostart import wait_until_gone
     from ...model.errors import Unreachable
+    from ...model.resources import counted
 
     with _own() as client:
         try:
@@ -55,7 +56,8 @@ def stop() -> None:
             say("no server was running")
             return
         gone = wait_until_gone(client.transport.address.socket or client.settings.places.socket)
-    jobs = {0: "no job was running", 1: "1 job goes on"}.get(running, f"{running} jobs go on")
+    goes = "goes on" if running == 1 else "go on"
+    jobs = f"{counted(running, 'job')} {goes}" if running else "no job was running"
     say(f"your server {'has stopped' if gone else 'is stopping'}; {jobs}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...model.resources import Resources, format_duration, format_memory
+from ...model.resources import Resources, counted, format_duration, format_memory
 
 __all__ = ["asked_line", "asked_words"]
 
@@ -11,12 +11,11 @@ def asked_words(asked: Resources, *, memory: str = "") -> list[str]:
     """``4 cpus``, ``8 GiB``, ``2 GPUs a100``, ``at most 30 min 00 s``; ``memory`` follows its figure."""
     parts = []
     if asked.cpu_count is not None:
-        parts.append(f"{asked.cpu_count:g} {'cpu' if asked.cpu_count == 1 else 'cpus'}")
+        parts.append(counted(asked.cpu_count, "cpu"))
     if asked.memory_mib:
         parts.append(format_memory(asked.memory_mib) + memory)
     if asked.gpu_count:
-        word = "GPU" if asked.gpu_count == 1 else "GPUs"
-        parts.append(f"{asked.gpu_count} {word}" + (f" {asked.gpu_type}" if asked.gpu_type else ""))
+        parts.append(counted(asked.gpu_count, "GPU") + (f" {asked.gpu_type}" if asked.gpu_type else ""))
     if asked.wall_time_s:
         parts.append(f"at most {format_duration(asked.wall_time_s)}")
     return parts

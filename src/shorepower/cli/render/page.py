@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ...model.job import Job, JobSpec
 from ...model.lifecycle import Attempt
-from ...model.resources import format_duration, format_memory
+from ...model.resources import counted, format_duration, format_memory
 from .asked import asked_words
 from .figures import age, elapsed_s, format_bytes, percent, short_id, took
 from .table import pairs, state_colour
@@ -94,7 +94,7 @@ def _used(job: Job) -> str:
     if usage.cpu_time_s:
         parts.append(f"{format_duration(usage.cpu_time_s)} of cpu")
         if usage.wall_time_s >= 1:
-            parts.append(f"{usage.cpu_time_s / usage.wall_time_s:.1f} cpus busy")
+            parts.append(f"{counted(round(usage.cpu_time_s / usage.wall_time_s, 1), 'cpu')} busy")
     return " · ".join(part for part in parts if part)
 
 
@@ -112,8 +112,7 @@ def _results(job: Job, now: datetime) -> str:
         return ""
     parts = [results.state.value]
     if results.file_count:
-        files = "1 file" if results.file_count == 1 else f"{results.file_count} files"
-        parts.append(f"{files}, {format_bytes(results.size_bytes)}")
+        parts.append(f"{counted(results.file_count, 'file')}, {format_bytes(results.size_bytes)}")
     if results.pulled_at is not None:
         parts.append(f"fetched {age(results.pulled_at, now)} ago")
     elif results.file_count and job.state.ended:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...model.job import Job
 from ...model.lifecycle import Reason, State
-from ...model.resources import format_duration, format_memory
+from ...model.resources import counted, format_duration, format_memory
 from .figures import format_bytes, listed, percent, short_id, took
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def sent_line(prepared: Prepared, sent: Sent | None) -> str:
     what = f"project {prepared.found.root.name or prepared.found.root}/"
     if prepared.found.only is not None:
         what = "the script alone"
-    files = f"{sent.file_count} {'file' if sent.file_count == 1 else 'files'}"
+    files = counted(sent.file_count, "file")
     if sent.changed_count:
         news = "all" if sent.changed_count == sent.file_count else str(sent.changed_count)
         files += f", {news} changed, {format_bytes(sent.sent_bytes)} sent"
@@ -176,9 +176,9 @@ def _used(job: Job) -> list[str]:
     if usage.wall_time_s >= 1 and usage.cpu_time_s:
         busy = usage.cpu_time_s / usage.wall_time_s
         if asked.cpu_count:
-            parts.append(f"{busy:.1f} of {asked.cpu_count:g} cpus busy")
+            parts.append(f"{busy:.1f} of {counted(asked.cpu_count, 'cpu')} busy")
         elif busy >= _BUSY_ENOUGH:
-            parts.append(f"{busy:.1f} cpus busy")
+            parts.append(f"{counted(round(busy, 1), 'cpu')} busy")
     return parts
 
 

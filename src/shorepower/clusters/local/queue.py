@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from ...model.resources import Resources, format_memory
+from ...model.resources import Resources, counted, format_memory
 from .machine import Gpu, Machine
 
 __all__ = ["LOOK_AHEAD", "PATIENCE_S", "Demand", "Grant", "Queue", "Waiting", "demand_of"]
@@ -102,7 +102,9 @@ class Queue:
         gpus = [gpu for gpu in whole.gpus if demand.gpu_type in (None, gpu.kind)]
         words = []
         if demand.cpus_milli > round(whole.cpu_count * 1000):
-            words.append(f"asks {demand.cpus_milli / 1000:g} cpus; this machine has {whole.cpu_count:g}")
+            words.append(
+                f"asks {counted(demand.cpus_milli / 1000, 'cpu')}; this machine has {whole.cpu_count:g}"
+            )
         if demand.memory_mib > whole.memory_mib:
             has = format_memory(whole.memory_mib)
             words.append(
@@ -110,7 +112,7 @@ class Queue:
             )
         if demand.gpu_count > len(gpus):
             kind = f" of type {demand.gpu_type}" if demand.gpu_type else ""
-            words.append(f"asks {_count(demand.gpu_count, 'GPU')}{kind}; this machine has {len(gpus)}")
+            words.append(f"asks {counted(demand.gpu_count, 'GPU')}{kind}; this machine has {len(gpus)}")
         return ", and ".join(words)
 
     def add(self, name: str, demand: Demand) -> None:
@@ -241,17 +243,13 @@ class Queue:
         words = []
         if demand.cpus_milli > self.cpus_free:
             free, whole = max(0, self.cpus_free) / 1000, self.machine.cpu_count
-            words.append(f"{_count(demand.cpus_milli / 1000, 'cpu')} ({free:g} of {whole:g} free)")
+            words.append(f"{counted(demand.cpus_milli / 1000, 'cpu')} ({free:g} of {whole:g} free)")
         if demand.memory_mib > self.memory_free_mib:
             free_mib = format_memory(max(0, self.memory_free_mib))
             words.append(f"{format_memory(demand.memory_mib)} of memory ({free_mib} free)")
         if demand.gpu_count > (free_gpus := len(self._gpus_for(demand))):
-            words.append(f"{_count(demand.gpu_count, 'GPU')} ({free_gpus} free)")
+            words.append(f"{counted(demand.gpu_count, 'GPU')} ({free_gpus} free)")
         return " and ".join(words)
-
-
-def _count(number: float, noun: str) -> str:
-    return f"{number:g} {noun}{'' if number == 1 else 's'}"
 
 
 def _upto(count: int, entries: Iterator[_Entry]) -> Iterator[_Entry]:
