@@ -163,7 +163,11 @@ def test_the_rest_of_the_calls(client: Client, front: FrontThread) -> None:
     assert client.server().version == shorepower.__version__
     assert client.whoami().user == "ada"
     assert client.footprint().job_count == 5
-    assert client.prune(results=True) == 5
+    assert client.prune(results=True).freed_bytes == 5
+    assert client.prune(unfetched=True).uploading
+    told = client.expiring()
+    client.warned(told.as_of)
+    assert front.dispatcher.shown == [told.as_of]
     assert [entry.path for entry in client.files(job.id).entries] == ["a b"]
     ((header, body),) = client.read_files(job.id, [{"path": "a b", "area": "project", "offset": 2}])
     assert (header["eof"], body) == (True, b"ntent")

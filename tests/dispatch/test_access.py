@@ -35,6 +35,8 @@ OF_THE_CALLER = {
     "put_blobs",
     "get_blob",
     "prune",
+    "expiring",
+    "warned",
     "footprint",
     "create_token",
     "tokens",

@@ -58,7 +58,7 @@ def test_after_the_warning_was_seen_for_long_enough_it_goes() -> None:
     seen, fresh = NOW - 2 * DAY, NOW
     some = [kept("old", 60, ended=20, warned_at=seen), kept("new", 60, ended=2, warned_at=fresh)]
     assert over(some, 60) == Choice(drop=("old",))
-    assert over(some, 1) == Choice(drop=("old",), over_bytes=59)
+    assert over(some, 1) == Choice(drop=("old",), warn=("new",), over_bytes=59)
 
 
 def test_what_is_kept_for_good_never_goes() -> None:

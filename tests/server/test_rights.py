@@ -46,6 +46,8 @@ RIGHTS = {
     ("POST", "/v1/blobs"): Need.SUBMIT,
     ("GET", "/v1/blobs/{digest}"): Need.READ,
     ("POST", "/v1/prune"): Need.CHANGE,
+    ("GET", "/v1/results:expiring"): Need.READ,
+    ("POST", "/v1/results:warned"): Need.CHANGE,
     ("GET", "/v1/footprint"): Need.READ,
     ("GET", "/v1/tokens"): Need.CHANGE,
     ("POST", "/v1/tokens"): Need.CHANGE,
@@ -66,6 +68,7 @@ BODIES = {
     "/v1/jobs/{job}/files:read": {"entries": []},
     "/v1/jobs/{job}/keep": {"until": None},
     "/v1/prune": {},
+    "/v1/results:warned": {"as_of": "2026-01-01T00:00:00Z"},
     "/v1/tokens": {"name": "n"},
 }
 DIGEST = "sha256:" + "0" * 64

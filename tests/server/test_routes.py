@@ -180,8 +180,17 @@ async def test_results_are_kept_pruned_and_marked(front) -> None:
     assert good.status == 200
     assert silent.status == 422
     assert (pulled.status, pulled.body, front.dispatcher.pulled) == (204, b"", [job.id])
-    assert pruned.json() == {"freed_bytes": 5}
+    assert pruned.json() == {"freed_bytes": 5, "uploading": False}
     assert (await front.ask("GET", "/v1/footprint")).json()["free_bytes"] == 3
+
+
+async def test_what_goes_soon_is_told_and_told_back(front) -> None:
+    told = (await front.ask("GET", "/v1/results:expiring")).json()
+    back = await front.ask("POST", "/v1/results:warned", {"as_of": told["as_of"]})
+    silent = await front.ask("POST", "/v1/results:warned", {})
+
+    assert (told["count"], back.status, silent.status) == (0, 204, 422)
+    assert (await front.ask("GET", "/v1/results:expiring")).json()["count"] == 1
 
 
 async def test_clusters_and_paths(front) -> None:

@@ -12,6 +12,7 @@ import anyio
 from msgspec.structs import replace
 
 from shorepower.dispatch.dispatcher import Dispatcher, Footprint, JobFilter, OutputSlice, TokenInfo
+from shorepower.dispatch.expire import Pruned
 from shorepower.dispatch.values import ValuePiece
 from shorepower.host.contract import Look
 from shorepower.model.caller import Caller, Scope
@@ -21,7 +22,7 @@ from shorepower.model.events import Event
 from shorepower.model.job import Job, JobSpec, job_id_from
 from shorepower.model.lifecycle import Attempt, Operation, State
 from shorepower.model.output import Cursor, OutputPiece, Stream
-from shorepower.model.results import FileEntry, ResultsState, ResultsSummary
+from shorepower.model.results import ExpiringResults, FileEntry, ResultsState, ResultsSummary
 from shorepower.model.tree import digest_of
 
 __all__ = ["StandIn"]
@@ -46,6 +47,7 @@ class StandIn(Dispatcher):
         self.values: dict[str, dict[int, bytes]] = {}
         self.credentials: dict[str, TokenInfo] = {}
         self.pulled: list[str] = []
+        self.shown: list[datetime] = []
         self.calls: list[str] = []
         self.followers = 0
         self.waiters = 0
@@ -327,10 +329,22 @@ class StandIn(Dispatcher):
         return self.change(self._find(name, caller).id, results=results)
 
     async def prune(
-        self, caller: Caller, *, results: bool = False, ended_before: datetime | None = None
-    ) -> int:
+        self,
+        caller: Caller,
+        *,
+        results: bool = False,
+        unfetched: bool = False,
+        ended_before: datetime | None = None,
+    ) -> Pruned:
         self._check("prune")
-        return 5
+        return Pruned(freed_bytes=5, uploading=unfetched)
+
+    async def expiring(self, caller: Caller) -> ExpiringResults:
+        return ExpiringResults(as_of=NOW, count=len(self.shown))
+
+    async def warned(self, as_of: datetime, caller: Caller) -> None:
+        self._check("warned")
+        self.shown.append(as_of)
 
     async def footprint(self, caller: Caller) -> Footprint:
         return Footprint(blobs_bytes=1, results_bytes=2, free_bytes=3, budget_bytes=4, job_count=5)

@@ -39,7 +39,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "ls": ("ls", "What came out of a job."),
         "pull": ("pull", "Bring a job's results home."),
         "keep": ("keep", "Keep a job's results for longer."),
-        "prune": ("prune", "Remove what is expired, or all results up to a date."),
+        "prune": ("prune", "Remove what is expired or not needed, and results that you name."),
         "du": ("du", "What the server keeps on disk."),
     },
     "Places": {

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ..model.events import Event
     from ..model.job import Job, JobSpec
     from ..model.lifecycle import Attempt, Operation
+    from ..model.results import ExpiringResults
+    from ..wire.http.bodies import PruneAnswer
     from .handle import JobHandle
     from .seen import Seen
     from .transport import Transport
@@ -185,9 +187,21 @@ class Client:
         """What the server keeps on disk."""
         return self._ask(requests.footprint())
 
-    def prune(self, *, results: bool = False, ended_before: datetime | None = None) -> int:
-        """Remove what is expired or asked for; bytes freed."""
-        return self._ask(requests.prune(results=results, ended_before=ended_before))
+    def prune(
+        self, *, results: bool = False, unfetched: bool = False, ended_before: datetime | None = None
+    ) -> PruneAnswer:
+        """Remove what is expired and what nothing needs; ``results`` that were fetched and ``unfetched``
+        ones too when asked for, those of jobs that ended before a moment."""
+        call = requests.prune(results=results, unfetched=unfetched, ended_before=ended_before)
+        return self._ask(call)
+
+    def expiring(self) -> ExpiringResults:
+        """Results that nobody fetched and that go soon."""
+        return self._ask(requests.expiring())
+
+    def warned(self, as_of: datetime) -> None:
+        """Say that a person has seen what `expiring` told: from now on it may go, in three days."""
+        self._ask(requests.warned(as_of))
 
     def files(self, name: str) -> FileList:
         """What came out of a job so far."""

@@ -19,7 +19,8 @@ from ..model.decoding import json_decoder
 from ..model.errors import ShorepowerError
 from ..model.job import Job, JobSpec
 from ..model.lifecycle import Attempt, Operation
-from ..wire.http.bodies import EventPage, FileList, JobPage, ServerInfo
+from ..model.results import ExpiringResults
+from ..wire.http.bodies import EventPage, FileList, JobPage, PruneAnswer, ServerInfo
 from ..wire.http.frames import FRAMES
 from ..wire.http.problems import decode_problem, error_of
 from .errors import NotOurs, ServerFault
@@ -232,10 +233,21 @@ def footprint() -> Call[Footprint]:
     return Call(_get("/v1/footprint"), _decoder(Footprint))
 
 
-def prune(*, results: bool, ended_before: datetime | None) -> Call[int]:
-    """Remove what is expired or asked for; bytes freed."""
-    body = msgspec.json.encode({"results": results, "ended_before": ended_before})
-    return _field(_post("/v1/prune", body, repeatable=True), "freed_bytes", int)
+def prune(*, results: bool, unfetched: bool, ended_before: datetime | None) -> Call[PruneAnswer]:
+    """Remove what is expired or asked for."""
+    asked = {"results": results, "ended_before": ended_before} | ({"unfetched": True} if unfetched else {})
+    return Call(_post("/v1/prune", msgspec.json.encode(asked), repeatable=True), _decoder(PruneAnswer))
+
+
+def expiring() -> Call[ExpiringResults]:
+    """Results that nobody fetched and that go soon."""
+    return Call(_get("/v1/results:expiring"), _decoder(ExpiringResults))
+
+
+def warned(as_of: datetime) -> Call[None]:
+    """Say that what `expiring` told was shown."""
+    body = msgspec.json.encode({"as_of": as_of})
+    return Call(_post("/v1/results:warned", body, repeatable=True), _nothing)
 
 
 # blobs and files

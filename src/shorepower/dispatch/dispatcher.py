@@ -24,11 +24,11 @@ from ..model.events import Event
 from ..model.job import Job, JobSpec, submission_id
 from ..model.lifecycle import Attempt, Operation, State
 from ..model.output import OutputPiece
-from ..model.results import FileEntry
+from ..model.results import ExpiringResults, FileEntry
 from ..store.contract import JobQuery, Snapshot, Store, Token, Transaction
 from .access import find, may_change
 from .control import Controls
-from .expire import Expire
+from .expire import Expire, Pruned
 from .files import Files
 from .fold import request
 from .fresh import Fresh
@@ -172,6 +172,7 @@ class Dispatcher:
         """
         self._busy_at = self._clock.steady()
         job, new = await self._intake.submit(spec, caller, self._standing.infos, key=key, secrets=secrets)
+        self._expire.uploads.over(caller.user)
         if new:
             self._patience.add(job, spec)
         return job, new
@@ -308,11 +309,14 @@ class Dispatcher:
 
     async def missing_blobs(self, digests: Sequence[str], caller: Caller) -> list[str]:
         """Which of these the caller must still send; those present are leased for an hour."""
+        self._expire.uploads.heard(caller.user)
         return await self._files.missing(digests, caller)
 
     async def put_blobs(self, blobs: Sequence[tuple[str, bytes]], caller: Caller) -> None:
         """Keep blobs (each at most 16 MiB), verified and on disk before this returns."""
+        self._expire.uploads.heard(caller.user)
         await self._files.put(blobs, caller)
+        self._expire.uploads.heard(caller.user)
 
     async def get_blob(self, digest: str, caller: Caller) -> bytes:
         """A blob that the caller has sent."""
@@ -343,11 +347,27 @@ class Dispatcher:
         """Move the moment when results expire; None keeps them for good."""
         return await self._expire.keep(name, until, caller)
 
+    async def expiring(self, caller: Caller) -> ExpiringResults:
+        """Results of the caller's that nobody fetched and that go soon."""
+        return await self._expire.warn.expiring(caller)
+
+    async def warned(self, as_of: datetime, caller: Caller) -> None:
+        """A command has shown what `expiring` told at that moment: now it may go, in three days."""
+        await self._expire.warn.shown(as_of, caller)
+
     async def prune(
-        self, caller: Caller, *, results: bool = False, ended_before: datetime | None = None
-    ) -> int:
-        """Remove what is expired or asked for now; bytes freed."""
-        return await self._expire.prune(caller, results=results, ended_before=ended_before)
+        self,
+        caller: Caller,
+        *,
+        results: bool = False,
+        unfetched: bool = False,
+        ended_before: datetime | None = None,
+    ) -> Pruned:
+        """Remove what is expired and what nothing needs; results that were fetched, or were not, when
+        asked for."""
+        return await self._expire.prune(
+            caller, results=results, unfetched=unfetched, ended_before=ended_before
+        )
 
     async def footprint(self, caller: Caller) -> Footprint:
         """What is kept."""

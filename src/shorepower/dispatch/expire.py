@@ -6,10 +6,12 @@ import shutil
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 
 import anyio
 import structlog
 from anyio import CapacityLimiter, to_thread
+from msgspec import Struct
 from msgspec.structs import replace
 
 from ..clusters.contract import Cluster
@@ -22,18 +24,30 @@ from ..model.caller import Caller
 from ..model.errors import InvalidRequest, ShorepowerError
 from ..model.job import Job
 from ..model.results import ResultsState
-from ..store.contract import Snapshot, Store, Transaction
+from ..store.contract import Snapshot, Store, Transaction, Unused
 from .access import find, may_change
 from .gate import Gate
 from .places import DispatchSettings, Places
+from .uploads import Uploads
+from .warn import Warn
 
-__all__ = ["Expire"]
+__all__ = ["Expire", "Pruned"]
 
 log = structlog.get_logger(__name__)
 
 _PAGE = 100
 _BLOBS = 20_000
 """How many blobs go at a time, while nobody can send any."""
+_BLOBS_LOOKED_AT = 5_000_000
+_ROUNDS = 50
+
+
+class Pruned(Struct, frozen=True, kw_only=True):
+    """What clearing up did."""
+
+    freed_bytes: int
+    uploading: bool = False
+    """Blobs of the caller stay, as an upload goes on that may need them."""
 
 
 class Expire:
@@ -51,6 +65,8 @@ class Expire:
     ) -> None:
         self._store, self._clusters, self._blobs, self._gate = store, clusters, blobs, gate
         self._places, self._settings, self._clock = places, settings, clock
+        self.uploads = Uploads(clock, settings.upload_idle_s)
+        self.warn = Warn(store, settings, clock)
         self._disk = CapacityLimiter(1)
         self._output_gone_until: datetime | None = None
 
@@ -67,7 +83,9 @@ class Expire:
         """Everything that is due to go, goes; bytes freed."""
         now = self._clock.now()
         freed = 0
-        for job in await self._store.read(lambda view: view.expiring(now, _PAGE)):
+        unwarned = now - timedelta(seconds=self._settings.unwarned_keep_s)
+        due = partial(_due, now=now, notice=self.warn.notice, unwarned=unwarned)
+        for job in await self._store.read(due):
             freed += await self.drop_results(job)
         freed += await self._drop_records(now - timedelta(seconds=self._settings.record_keep_s))
         await self._drop_output(now - timedelta(seconds=self._settings.output_keep_s))
@@ -75,21 +93,21 @@ class Expire:
         return freed + await self._keep_budget()
 
     async def drop_results(self, job: Job) -> int:
-        """The working folders of an ended job go; bytes freed. Marked first: what a crash leaves of a
-        folder then is swept at the next start."""
+        """The working folders of an ended job go, unless somebody kept them meanwhile; bytes freed.
+        Marked first: what a crash leaves of a folder then is swept at the next start."""
         now = self._clock.now()
 
-        def expire(tx: Transaction) -> None:
+        def expire(tx: Transaction) -> bool:
             current = tx.job(job.id)
-            if current is None or not current.state.ended:
-                return
+            if current is None or not current.state.ended or current.results != job.results:
+                return False
             tx.put_results_listing(job.id, None)
             results = replace(current.results, state=ResultsState.EXPIRED)
             told = tx.update_job(replace(current, results=results))
             tx.append_event(now, "job.results", told, {"results": ResultsState.EXPIRED})
+            return True
 
-        await self._store.write(expire)
-        return await self._remove_work(job.id)
+        return await self._remove_work(job.id) if await self._store.write(expire) else 0
 
     async def _remove_work(self, job_id: str) -> int:
         freed = 0
@@ -100,16 +118,21 @@ class Expire:
                 )
         return freed
 
-    async def prune(self, caller: Caller, *, results: bool, ended_before: datetime | None) -> int:
+    async def prune(
+        self, caller: Caller, *, results: bool, unfetched: bool, ended_before: datetime | None
+    ) -> Pruned:
         """See `Dispatcher.prune`."""
         may_change(caller)
         before = ended_before or self._clock.now()
         freed = 0
-        if results:
-            owned = await self._store.read(partial(_ended_of, owner=caller.user, before=before))
-            for job in owned:
+        owned = await self._store.read(partial(_ended_of, owner=caller.user, before=before))
+        for job in owned:
+            if unfetched if job.results.pulled_at is None else results:
                 freed += await self.drop_results(job)
-        return freed + await self.once()
+        freed += await self.once()
+        if self.uploads.going_on(caller.user):
+            return Pruned(freed_bytes=freed, uploading=True)
+        return Pruned(freed_bytes=freed + await self._sweep_own(caller.user))
 
     async def keep(self, name: str, until: datetime | None, caller: Caller) -> Job:
         """See `Dispatcher.keep`."""
@@ -124,7 +147,8 @@ class Expire:
                 raise InvalidRequest(f"job {job.id} has not ended; its results are kept from then on")
             if job.results.state is ResultsState.EXPIRED:
                 raise InvalidRequest(f"the results of {job.id} are gone already")
-            told = tx.update_job(replace(job, results=replace(job.results, expires_at=until)))
+            results = replace(job.results, expires_at=until, warned_at=None)
+            told = tx.update_job(replace(job, results=results))
             tx.append_event(now, "job.results", told, {"kept_until": until})
             return told
 
@@ -132,23 +156,48 @@ class Expire:
 
     async def sweep_blobs(self) -> int:
         """Blobs that no held snapshot reaches and no lease protects go; bytes freed."""
-        moment = self._clock.now() - timedelta(seconds=self._settings.blob_lease_s)
-        unused = await self._store.read(lambda view: view.blobs_unused_since(moment, _BLOBS))
+        freed, _ = await self._sweep(self._settings.blob_lease_s, None)
+        return freed
+
+    async def _sweep_own(self, owner: str) -> int:
+        """Blobs of one owner who sends nothing go at once where nothing needs them: what a broken upload
+        left; bytes freed."""
+        now, idle = self._clock.now(), timedelta(seconds=self._settings.upload_idle_s)
+        lease = timedelta(seconds=self._settings.blob_lease_s)
+        by = Unused(owner=owner, since=now - idle, leased_until=now - idle + lease)
+        freed = 0
+        for _ in range(_ROUNDS):
+            bytes_gone, gone = await self._sweep(self._settings.blob_lease_s, by)
+            freed += bytes_gone
+            if gone < _BLOBS:
+                break
+        return freed
+
+    async def _sweep(self, lease_s: float, by: Unused | None) -> tuple[int, int]:
+        """(bytes freed, how many blobs went)."""
+        moment = self._clock.now() - timedelta(seconds=lease_s)
+        unused = await self._store.read(
+            lambda view: view.blobs_unused_since(moment, _BLOBS_LOOKED_AT, by=by)
+        )
         if not unused:
-            return 0
+            return 0, 0
         roots = await self._store.read(lambda view: view.trees())
         held = await to_thread.run_sync(_held, self._blobs, roots, limiter=self._disk)
+        going = list(islice((digest for digest in unused if digest not in held), _BLOBS))
+        if not going:
+            return 0, 0
 
         def forget(tx: Transaction) -> list[str]:
             if tx.trees() - roots:
                 return []  # a job came in meanwhile that may need some of these: another time
-            gone = [digest for digest in tx.blobs_unused_since(moment, _BLOBS) if digest not in held]
+            gone = tx.blobs_unused_since(moment, _BLOBS, by=by, among=going)
             tx.forget_blobs(gone)
             return gone
 
         async with self._gate.alone():
             gone = await self._store.write(forget)
-            return await to_thread.run_sync(self._blobs.delete, gone, limiter=self._disk)
+            freed = await to_thread.run_sync(self._blobs.delete, gone, limiter=self._disk)
+        return freed, len(gone)
 
     async def budget_bytes(self) -> int:
         """What results and blobs may take together. Source: the contract, §2, Kept."""
@@ -158,7 +207,8 @@ class Expire:
         return budget_of(disk.total)
 
     async def _keep_budget(self) -> int:
-        """Over the budget the results that were pulled longest ago go; what was never pulled stays."""
+        """Over the budget the results that were pulled longest ago go; what was never pulled stays until
+        its owner was warned for long enough."""
         jobs = {job.id: job for job in await self._store.read(lambda view: view.with_results())}
         kept = [
             Kept(
@@ -166,6 +216,7 @@ class Expire:
                 size_bytes=job.results.size_bytes,
                 ended_at=job.ended_at or job.created_at,
                 pulled_at=job.results.pulled_at,
+                warned_at=job.results.warned_at,
                 for_good=job.results.expires_at is None,
             )
             for job in jobs.values()
@@ -175,8 +226,9 @@ class Expire:
             unheld_blobs_bytes=0,
             held_blobs_bytes=await self._store.read(lambda view: view.blob_bytes()),
             budget_bytes=await self.budget_bytes(),
-            warned_before=self._clock.now(),
+            warned_before=self._clock.now() - self.warn.notice,
         )
+        self.warn.pressed = frozenset(choice.warn)
         if choice.over_bytes:
             log.warning("over the budget by results that nobody pulled", jobs=len(choice.warn))
         return sum([await self.drop_results(jobs[gone]) for gone in choice.drop])
@@ -219,6 +271,10 @@ def _held(blobs: BlobStore, roots: set[str]) -> set[str]:
     return held
 
 
+def _due(view: Snapshot, *, now: datetime, notice: timedelta, unwarned: datetime) -> list[Job]:
+    return view.expiring(now, _PAGE, notice=notice, unwarned=unwarned)
+
+
 def _old(view: Snapshot, *, before: datetime, after: datetime | None) -> list[tuple[datetime, str]]:
     return view.ended_before(before, after=after, limit=_PAGE)
 
@@ -230,4 +286,8 @@ def _is_kept(view: Snapshot, *, job: str) -> bool:
 
 def _ended_of(view: Snapshot, *, owner: str, before: datetime) -> list[Job]:
     kept = view.with_results(owner)
-    return [job for job in kept if job.ended_at is not None and job.ended_at < before]
+    return [
+        job
+        for job in kept
+        if job.ended_at is not None and job.ended_at < before and job.results.expires_at is not None
+    ]

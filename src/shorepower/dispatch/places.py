@@ -44,6 +44,10 @@ class DispatchSettings(Struct, frozen=True, kw_only=True):
     """Figures an administrator may change."""
 
     results_keep_s: float = 30 * DAY_S
+    warn_s: float = 3 * DAY_S
+    """Results that nobody fetched go so long after a command has shown that they do."""
+    unwarned_keep_s: float = 30 * DAY_S
+    """For how much longer they are kept while nobody comes to be warned."""
     output_keep_s: float = 90 * DAY_S
     record_keep_s: float = 365 * DAY_S
     budget_bytes: int | None = None
@@ -53,6 +57,8 @@ class DispatchSettings(Struct, frozen=True, kw_only=True):
     stage_workers: int = 2
     collect_workers: int = 2
     blob_lease_s: float = 3600.0
+    upload_idle_s: float = 300.0
+    """So long after the last sign of an upload nobody expects it to go on."""
     retry_first_s: float = 0.5
     retry_most_s: float = 30.0
     control_repeat_s: float = 5.0

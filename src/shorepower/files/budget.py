@@ -32,7 +32,7 @@ class Choice(Struct, frozen=True, kw_only=True):
     drop: tuple[str, ...] = ()
     """Jobs whose results go now, in this order."""
     warn: tuple[str, ...] = ()
-    """Jobs that would be next but were never pulled: to be shown to their owner first."""
+    """Jobs that would be next but were never pulled: to be shown to their owner for long enough first."""
     blobs_bytes: int = 0
     """How much of the blobs that no job holds should go, the longest unused first."""
     over_bytes: int = 0
@@ -55,7 +55,7 @@ def choose(
     """Unheld blobs first (they only save a second sending), then results by oldest pull, then unpulled
     ones whose warning was shown before ``warned_before``, oldest end first.
 
-    Unpulled ones that would be needed too but were not warned of are to be warned of now.
+    Unpulled ones that would be needed too but were not warned of, or only lately, wait for that.
     """
     over = sum(one.size_bytes for one in kept) + unheld_blobs_bytes + held_blobs_bytes - budget_bytes
     if over <= 0:
@@ -75,7 +75,6 @@ def choose(
             drop.append(one.job)
             freed += one.size_bytes
         else:
-            if one.warned_at is None:
-                warn.append(one.job)
+            warn.append(one.job)
             promised += one.size_bytes
     return Choice(drop=tuple(drop), warn=tuple(warn), blobs_bytes=blobs, over_bytes=max(0, over - freed))

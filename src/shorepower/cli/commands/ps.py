@@ -43,7 +43,11 @@ def command(**given: Any) -> None:
             _last_seen(client, error, given)
             raise
         client.seen.remember(jobs)
-    _show(jobs, more, given)
+        _show(jobs, more, given)
+        if not (given["as_json"] or given["ids"]):
+            from ..expiring import remind
+
+            remind(client)
 
 
 def _collect(client: Client, wanted: JobQuery, limit: int) -> tuple[list[Job], str | None]:

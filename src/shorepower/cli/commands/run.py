@@ -33,7 +33,12 @@ def command(ctx: click.Context, /, **given: Any) -> None:
 
             dry_run(client, given["words"], options, faults, as_json=given["as_json"])
             return
-        ctx.exit(_run(client, given, options, faults))
+        code = _run(client, given, options, faults)
+        if not given["as_json"]:
+            from ..expiring import remind_daily
+
+            remind_daily(client)
+        ctx.exit(code)
 
 
 def _run(client: Any, given: dict[str, Any], options: Any, faults: Any) -> int:

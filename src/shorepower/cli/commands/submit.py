@@ -37,6 +37,7 @@ def command(ctx: click.Context, /, **given: Any) -> None:
 
 
 def _submit(client: Any, given: dict[str, Any], options: Any, faults: Any) -> None:
+    from ..expiring import remind_daily
     from ..launch import launch
     from ..render import json
     from ..render.figures import short_id
@@ -54,3 +55,4 @@ def _submit(client: Any, given: dict[str, Any], options: Any, faults: Any) -> No
         runtime = f" · {launched.prepared.chosen.label}" if launched.prepared.chosen else ""
         name = short_id(job.id)
         say(f"{job.name} is submitted{runtime} · shore logs -f {name} · shore pull {name}")
+        remind_daily(client)

@@ -88,9 +88,7 @@ async def expiring(dispatcher: TheDispatcher, caller: TheCaller) -> ExpiringResu
 
 
 @post("/v1/results:warned", status_code=204, opt=needs(Need.CHANGE, body=WarnedRequest))
-async def warned(
-    request: TheRequest, dispatcher: TheDispatcher, caller: TheCaller, life: TheLife
-) -> None:
+async def warned(request: TheRequest, dispatcher: TheDispatcher, caller: TheCaller, life: TheLife) -> None:
     """Say that a person was shown the list of that moment.
 
     What was shown goes three days later at the earliest; what never was is kept for 30 days more.

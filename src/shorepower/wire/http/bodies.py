@@ -43,6 +43,7 @@ __all__ = [
     "StopAnswer",
     "SubmitRequest",
     "TokenRequest",
+    "WarnedRequest",
     "ValueHead",
     "ValuesRequest",
     "decode_body",
@@ -250,6 +251,8 @@ class PruneRequest(Struct, frozen=True, kw_only=True):
 
     results: bool = False
     """Results that were pulled."""
+    unfetched: bool = False
+    """Results that were not."""
     ended_before: Moment | None = None
 
 
@@ -257,6 +260,16 @@ class PruneAnswer(Struct, frozen=True, kw_only=True):
     """What that freed."""
 
     freed_bytes: int
+    uploading: bool = False
+    """An upload of the caller's goes on: what it has sent stays until nothing was heard of it for five
+    minutes."""
+
+
+class WarnedRequest(Struct, frozen=True, kw_only=True):
+    """What a command has shown."""
+
+    as_of: Moment
+    """As it came with what was shown."""
 
 
 class TokenRequest(Struct, frozen=True, kw_only=True):
