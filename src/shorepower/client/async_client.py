@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..model.job import Job, JobSpec
     from ..model.lifecycle import Operation
     from ..model.output import OutputPiece
+    from ..model.task import Task
     from .handle import JobHandle
     from .pull import PullReport
     from .requests import JobPage, JobQuery
@@ -95,9 +96,13 @@ class AsyncClient:
         """As `Client.jobs`."""
         return await self._call(partial(self._client.jobs, wanted))
 
-    async def control(self, name: str, operation: Operation) -> Job:
+    async def tasks(self, name: str, **wanted: Any) -> list[Task]:
+        """As `Client.tasks`, all at once."""
+        return await self._call(lambda: list(self._client.tasks(name, **wanted)))
+
+    async def control(self, name: str, operation: Operation, *, indices: str | None = None) -> Job:
         """As `Client.control`."""
-        return await self._call(partial(self._client.control, name, operation))
+        return await self._call(partial(self._client.control, name, operation, indices=indices))
 
     async def clusters(self) -> list[ClusterInfo]:
         """As `Client.clusters`."""

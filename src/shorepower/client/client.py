@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..model.events import Event
     from ..model.job import Job, JobSpec
     from ..model.lifecycle import Attempt, Operation
+    from ..model.task import Task
     from ..model.results import ExpiringResults
     from ..wire.http.bodies import PruneAnswer
     from .handle import JobHandle
@@ -142,20 +143,60 @@ class Client:
         """Every attempt so far."""
         return self._ask(requests.attempts(name))
 
-    def control(self, name: str, operation: Operation) -> Job:
-        """Stop, kill, suspend or resume; recorded when this returns, carried out soon."""
-        return self._ask(requests.control(name, operation))
+    def named(self, text: str) -> tuple[Job, str | None]:
+        """The job, and the indices of its tasks that are meant: ``ID`` (None), ``ID_7``, ``ID_3-5,9``."""
+        if "_" not in text:
+            return self.job(text), None
+        from .tasks import find
+
+        return find(self, text)
+
+    def tasks(
+        self,
+        name: str,
+        *,
+        states: Sequence[str] = (),
+        indices: str | None = None,
+        sort: str | None = None,
+        most: int | None = None,
+    ) -> Iterator[Task]:
+        """The tasks of an array by index, or sorted by a column, parameter or metric (``"-auc"``: the
+        highest first); those of ``indices`` (``"3-5,9"``) and in these states only."""
+        from .tasks import TaskQuery, each
+
+        return each(self, name, TaskQuery(states=tuple(states), indices=indices, sort=sort), most)
+
+    def control(self, name: str, operation: Operation, *, indices: str | None = None) -> Job:
+        """Stop, kill, suspend or resume; recorded when this returns, carried out soon. ``indices``: stop or
+        kill only these tasks of an array."""
+        if indices is None:
+            return self._ask(requests.control(name, operation))
+        from .tasks import control
+
+        return self._ask(control(name, operation, indices))
 
     def keep(self, name: str, until: datetime | None) -> Job:
         """Move the moment when results expire; None keeps them for good."""
         return self._ask(requests.keep(name, until))
 
     def output(
-        self, name: str, *, cursor: str | None = None, follow: bool = True, tail_bytes: int | None = None
+        self,
+        name: str,
+        *,
+        cursor: str | None = None,
+        follow: bool = True,
+        tail_bytes: int | None = None,
+        task: int | None = None,
     ) -> OutputReader:
-        """Iterate over a job's output; see `OutputReader`."""
+        """Iterate over the output of a job, or of one task of it; see `OutputReader`."""
         return OutputReader(
-            self.transport, name, cursor=cursor, follow=follow, tail_bytes=tail_bytes, notice=self.say
+            self.transport,
+            name,
+            cursor=cursor,
+            follow=follow,
+            tail_bytes=tail_bytes,
+            task=task,
+            notice=self.say,
         )
 
     def events(self, *, after: int | None = None, job: str | None = None) -> Iterator[Event]:

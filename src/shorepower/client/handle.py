@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,10 @@ from ..model.results import FileEntry
 from .errors import JobFailed
 
 if TYPE_CHECKING:
+    from ..model.task import Task
     from .client import Client
     from .pull import PullReport
+    from .task_home import IndexFile
 
 __all__ = ["JobHandle", "bring_home"]
 
@@ -56,13 +58,19 @@ class JobHandle:
         if self.job.state.ended and self.job.state is not State.COMPLETED:
             raise JobFailed(self.job)
 
-    def logs(self, *, follow: bool = False) -> str:
-        """Everything it wrote so far to both streams (with ``follow``: until its end), as text."""
-        return b"".join(piece.data for piece in self.output(follow=follow)).decode(errors="replace")
+    def tasks(self, *states: State | str, sort: str | None = None) -> Iterator[Task]:
+        """The tasks of an array, those in one of these states if any is named; see `Client.tasks`."""
+        return self.client.tasks(self.id, states=[str(state) for state in states], sort=sort)
 
-    def output(self, *, follow: bool = True) -> Iterable[OutputPiece]:
+    def logs(self, *, follow: bool = False, task: int | None = None) -> str:
+        """Everything it, or one task of it, wrote so far to both streams (with ``follow``: until its end),
+        as text."""
+        pieces = self.output(follow=follow, task=task)
+        return b"".join(piece.data for piece in pieces).decode(errors="replace")
+
+    def output(self, *, follow: bool = True, task: int | None = None) -> Iterable[OutputPiece]:
         """Its output piece by piece."""
-        return self.client.output(self.id, follow=follow)
+        return self.client.output(self.id, follow=follow, task=task)
 
     def files(self) -> tuple[FileEntry, ...]:
         """What came out of it so far."""
@@ -72,19 +80,20 @@ class JobHandle:
         self,
         *globs: str,
         to: str | Path | None = None,
+        tasks: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> PullReport:
-        """Bring results home: all, or those that a glob names."""
+        """Bring results home: all, or those that a glob names, or of these tasks (``"3-5,9"``)."""
         folder = None if to is None else Path(to)
-        return bring_home(self.client, self.job, globs=globs, to=folder, progress=progress)
+        return bring_home(self.client, self.job, globs=globs, to=folder, tasks=tasks, progress=progress)
 
-    def stop(self) -> Job:
-        """SIGTERM, and SIGKILL after the grace."""
-        return self._control(Operation.STOP)
+    def stop(self, tasks: str | None = None) -> Job:
+        """SIGTERM, and SIGKILL after the grace; to all of it or to these tasks (``"3-5,9"``)."""
+        return self._control(Operation.STOP, tasks)
 
-    def kill(self) -> Job:
+    def kill(self, tasks: str | None = None) -> Job:
         """SIGKILL at once."""
-        return self._control(Operation.KILL)
+        return self._control(Operation.KILL, tasks)
 
     def suspend(self) -> Job:
         """Halt it where it is; its cpus stay taken."""
@@ -94,8 +103,8 @@ class JobHandle:
         """Let a suspended one go on."""
         return self._control(Operation.RESUME)
 
-    def _control(self, operation: Operation) -> Job:
-        self.job = self.client.control(self.id, operation)
+    def _control(self, operation: Operation, tasks: str | None = None) -> Job:
+        self.job = self.client.control(self.id, operation, indices=tasks)
         return self.job
 
 
@@ -105,19 +114,27 @@ def bring_home(
     *,
     globs: Sequence[str] = (),
     to: Path | None = None,
+    tasks: str | None = None,
     limit_bytes: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PullReport:
     """Fetch what came out of a job into the place that it belongs to, and tell the server when all of an
-    ended job's results are home."""
+    ended job's results are home. ``tasks``: only what these wrote."""
     from .ledger import Ledger
     from .pull import choose_target, pull
 
     spec = client.spec(job.id)
     script = f"{spec.workdir}/{spec.script}".lstrip("/") if spec.script else ""
+    entries: Sequence[FileEntry] = client.files(job.id).entries
+    index: IndexFile | None = None
+    if job.array:
+        from .task_home import index_file, only
+
+        entries = entries if tasks is None else only(entries, tasks)
+        index = index_file(client, job)
     report = pull(
         job,
-        client.files(job.id).entries,
+        entries,
         choose_target(job, cwd=Path.cwd(), to=to),
         fetch=lambda entries: client.read_files(job.id, entries),
         blob=client.blob,
@@ -125,9 +142,10 @@ def bring_home(
         ledger=Ledger(client.settings.places.client_dir),
         script=script,
         globs=globs,
+        index=index,
         limit_bytes=limit_bytes,
         progress=progress,
     )
-    if report.complete and not globs and job.state.ended:
+    if report.complete and not globs and tasks is None and job.state.ended:
         client.mark_pulled(job.id)
     return report

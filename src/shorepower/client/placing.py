@@ -106,7 +106,7 @@ class Placing:
     def wished(self, entry: FileEntry) -> str:
         """Where a result belongs, relative to the landing."""
         path = os.fsdecode(raw_path(entry))
-        return f"{self.results_folder}/{path}" if entry.area == "results" else path
+        return f"{self.results_folder}/{path}" if entry.area in ("results", "tasks") else path
 
     def decide(self, entry: FileEntry, wished: str) -> Decision:
         """Look at what is there now and at its neighbours."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..model.errors import InvalidRequest
 from ..model.job import Job
@@ -20,6 +21,9 @@ from .ledger import Book, Ledger, Line
 from .names import shown
 from .placing import Decision, Placing, content_of, raw_path, target_of
 from .undo import undo
+
+if TYPE_CHECKING:
+    from .task_home import IndexFile
 
 __all__ = [
     "ATTACHED_LIMIT_BYTES",
@@ -49,6 +53,7 @@ def pull(
     ledger: Ledger,
     script: str = "",
     globs: Sequence[str] = (),
+    index: IndexFile | None = None,
     limit_bytes: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PullReport:
@@ -58,8 +63,9 @@ def pull(
     ``entries`` of its body and yields (header, bytes) of each frame; ``blob`` reads a tree object
     (``GET /v1/blobs/{digest}``) and ``tree`` is the job's `JobSpec.tree`, by which a file that was sent
     is known again. ``script`` is the script's path in the project: a notebook comes home as
-    ``x.<id>.ipynb``. ``limit_bytes``: what is fetched at most; the rest is ``left``. ``progress`` hears
-    (bytes done, bytes in all). Going on after a break, or a kill, fetches only what is not here yet.
+    ``x.<id>.ipynb``. ``index`` is the table of an array, written whatever ``globs`` say.
+    ``limit_bytes``: what is fetched at most; the rest is ``left``. ``progress`` hears (bytes done, bytes in
+    all). Going on after a break, or a kill, fetches only what is not here yet.
     Raises what ``fetch`` and ``blob`` raise, Busy while another pull into the target goes on, and
     InvalidRequest when the target cannot be used.
     """
@@ -74,6 +80,9 @@ def pull(
             sent = SentTree(tree, blob) if target.at_home else None
             run = _Pull(job, landing, book, Placing(job, landing, book, sent, script), progress)
             run.select(entries, globs)
+            if index is not None:
+                run.select([index.entry], ())
+                fetch = index.beside(fetch)
             run.receive(fetch, limit_bytes)
             run.make_the_rest()
             return run.report(target.folder)
@@ -118,10 +127,10 @@ class _Pull:
             try:
                 path = raw_path(entry)
                 wished = self._placing.wished(entry)
-                if globs and not (
-                    rules.takes(path, entry.kind == "dir")
-                    or rules.takes(os.fsencode(wished), entry.kind == "dir")
-                ):
+                names = {path, os.fsencode(wished)}
+                if entry.area == "tasks":
+                    names.add(path.partition(b"/")[2] or path)
+                if globs and not any(rules.takes(name, entry.kind == "dir") for name in names):
                     continue
                 asked += 1
                 decision = self._placing.decide(entry, wished)

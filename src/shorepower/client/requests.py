@@ -182,9 +182,11 @@ def output(
     follow: bool = False,
     wait_s: float = 0.0,
     tail_bytes: int | None = None,
+    task: int | None = None,
 ) -> Request:
-    """Frames of output from a cursor on: with ``follow`` until the job's end, else one (long) poll."""
+    """Frames of output (of one task) from a cursor on: with ``follow`` until the end, else one poll."""
     query = {
+        "task": task,
         "cursor": cursor,
         "follow": 1 if follow else None,
         "wait": _seconds(wait_s),

@@ -21,8 +21,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
 
 
 class OutputReader:
-    """Iterate over it for `OutputPiece`; the last is of kind ``end`` once the job has ended and all is
-    read. Without ``follow`` it ends with what is there now."""
+    """Iterate over it for `OutputPiece`; the last is of kind ``end`` once the job (or the one ``task`` of
+    it, by its index) has ended and all is read. Without ``follow`` it ends with what is there now."""
 
     def __init__(
         self,
@@ -32,12 +32,13 @@ class OutputReader:
         cursor: str | None = None,
         follow: bool = True,
         tail_bytes: int | None = None,
+        task: int | None = None,
         notice: Callable[[str], None] | None = None,
     ) -> None:
         self.cursor = cursor
         """Where to go on after the last piece that was handed out."""
         self._transport, self._job = transport, job
-        self._follow, self._tail = follow, tail_bytes
+        self._follow, self._tail, self._task = follow, tail_bytes, task
         self._notice = notice or (lambda _: None)
         self._polls = False
         """A stream came to nothing: a proxy buffers it, so ask again and again instead."""
@@ -84,7 +85,12 @@ class OutputReader:
         stream = self._follow and not self._polls
         wait_s = LONG_POLL_S if self._follow and self._polls else 0.0
         request = requests.output(
-            self._job, cursor=self.cursor, follow=stream, wait_s=wait_s, tail_bytes=self._tail
+            self._job,
+            cursor=self.cursor,
+            follow=stream,
+            wait_s=wait_s,
+            tail_bytes=self._tail,
+            task=self._task,
         )
         reader = FrameReader()
         heard = False

@@ -82,4 +82,5 @@ class FileEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     target_b64: str = ""
     """The same as base64 where it is not UTF-8."""
     area: str = "project"
-    """``project``: goes home to the same place; ``results``: to ``shore-results/<name>-<id>/``."""
+    """``project``: goes home to the same place; ``results``: to ``shore-results/<name>-<id>/``; ``tasks``:
+    there too, the path begins with the index of the task that wrote it."""
