@@ -7,7 +7,7 @@ from typing import Any
 
 from anyio import CapacityLimiter
 from litestar import Litestar, Request
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 
@@ -44,10 +44,9 @@ def make_app(dispatcher: Dispatcher, facts: ServerFacts, life: Life, settings: S
 
 def make_routes(given: dict[str, Any], openapi: OpenAPIConfig | None = None) -> Litestar:
     """The routes alone, with what their handlers ask for by name."""
-    provided = {name: Provide(_provider(value), use_cache=True) for name, value in given.items()}
     return Litestar(
         list(routes()),
-        dependencies={**provided, "caller": Provide(_caller)},
+        dependencies=_provided(given),
         guards=[restore_slashes, check_need],
         exception_handlers={Exception: problem_response},
         openapi_config=openapi,
@@ -56,12 +55,23 @@ def make_routes(given: dict[str, Any], openapi: OpenAPIConfig | None = None) -> 
     )
 
 
-def _provider(value: Any) -> Any:
-    async def provide() -> Any:
-        return value
+def _provided(given: dict[str, Any]) -> dict[str, Provide]:
+    """What handlers ask for by name. Each asks for the one before it: of several that do not, each would
+    be a task of its own in every request."""
 
-    return provide
+    async def caller(request: Request[Any, Any, Any]) -> Any:
+        return request.scope["state"].get("caller")
 
+    async def dispatcher(caller: NamedDependency[Any]) -> Any:
+        return given["dispatcher"]
 
-async def _caller(request: Request[Any, Any, Any]) -> Any:
-    return request.scope["state"].get("caller")
+    async def life(dispatcher: NamedDependency[Any]) -> Any:
+        return given["life"]
+
+    async def facts(life: NamedDependency[Any]) -> Any:
+        return given["facts"]
+
+    async def uploads(facts: NamedDependency[Any]) -> Any:
+        return given["uploads"]
+
+    return {one.__name__: Provide(one) for one in (caller, dispatcher, life, facts, uploads)}

@@ -93,7 +93,7 @@ def _set_path(scope: Any, base: str, limit_bytes: int) -> None:
     scope["path"], scope["raw_path"] = "/".join(parts), text.encode("latin-1")
 
 
-def restore_slashes(connection: Any, _: Any) -> None:
+async def restore_slashes(connection: Any, _: Any) -> None:
     """A guard that runs before a route's arguments are taken from the path."""
     given = connection.scope["path_params"]
     if any(_SLASH in value for value in given.values()):

@@ -53,8 +53,11 @@ def needs(
     return {"need": need, "body": body, "answers": answers or {}, "also": also or {}}
 
 
-def check_need(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """The guard of every route. Raises NotAuthenticated, NotAllowed."""
+async def check_need(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """The guard of every route. Raises NotAuthenticated, NotAllowed.
+
+    It waits for nothing; a guard that is no coroutine would run in a thread.
+    """
     if connection.scope.get("method") == "OPTIONS":
         return  # the framework's own answer: which methods there are
     need = handler.opt["need"]
