@@ -1,5 +1,6 @@
 """Writes the reference pages from the program itself before Sphinx reads its sources."""
 
+import json
 from pathlib import Path
 
 from command_pages import command_page
@@ -20,6 +21,7 @@ def write(app: Sphinx) -> None:
         "commands.md": command_page(shore, "shore"),
         "configuration.md": config_page(Document, ENVIRONMENT, PROJECT_KEYS),
         "http.md": http_page(document()),
+        "openapi.json": json.dumps(document(), indent=1) + "\n",
     }
     for name, text in pages.items():
         page = folder / name

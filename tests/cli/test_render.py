@@ -1,10 +1,13 @@
 """What is shown: figures, tables, lines of a run, JSON; and hints for what failed."""
 
 import base64
+import json
 import unicodedata
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, Union
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +39,7 @@ from shorepower.model.output import OutputPiece, Stream
 from shorepower.model.resources import Resources
 from shorepower.model.results import ResultsState, ResultsSummary
 from shorepower.model.usage import Usage
+from shorepower.wire.lines import LINES
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 JOB = Job(
@@ -214,6 +218,14 @@ def test_everything_about_a_job() -> None:
         assert text in shown
 
 
+def told(lines: OutputLines, piece: OutputPiece) -> list[dict[str, Any]]:
+    """The lines of a piece as a program reads them, each in one of the published forms."""
+    made = [msgspec.json.encode(line) for line in lines.lines(piece)]
+    for line in made:
+        msgspec.json.decode(line, type=Union[LINES])  # noqa: UP007 - a tuple of types
+    return [json.loads(line) for line in made]
+
+
 @given(st.binary(max_size=60), st.lists(st.integers(1, 9), min_size=1, max_size=8), st.booleans())
 def test_output_as_json_is_whole_however_it_arrives(data: bytes, sizes: list[int], text: bool) -> None:
     if text:
@@ -221,9 +233,9 @@ def test_output_as_json_is_whole_however_it_arrives(data: bytes, sizes: list[int
     lines, made, place = OutputLines("j"), [], 0
     while place < len(data):
         piece = data[place : place + sizes[len(made) % len(sizes)]]
-        made += lines.lines(OutputPiece(kind="output", offset=place, data=piece))
+        made += told(lines, OutputPiece(kind="output", offset=place, data=piece))
         place += len(piece)
-    made += lines.lines(OutputPiece(kind="end"))
+    made += told(lines, OutputPiece(kind="end"))
 
     whole = b""
     for line in made:
@@ -238,9 +250,9 @@ def test_a_gap_is_told_between_what_it_is_between() -> None:
     lines = OutputLines("j")
 
     made = [
-        *lines.lines(OutputPiece(kind="output", stream=Stream.STDERR, offset=0, data=b"a\xc3")),
-        *lines.lines(OutputPiece(kind="gap", stream=Stream.STDERR, offset=2, missing_bytes=8)),
-        *lines.lines(OutputPiece(kind="output", stream=Stream.STDERR, offset=10, data=b"z")),
+        *told(lines, OutputPiece(kind="output", stream=Stream.STDERR, offset=0, data=b"a\xc3")),
+        *told(lines, OutputPiece(kind="gap", stream=Stream.STDERR, offset=2, missing_bytes=8)),
+        *told(lines, OutputPiece(kind="output", stream=Stream.STDERR, offset=10, data=b"z")),
     ]
 
     assert [(line["type"], line["offset"]) for line in made] == [

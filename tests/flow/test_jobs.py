@@ -8,8 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from shorepower.wire.fields import unknown_in
+from shorepower.wire.lines import LINES
 from support.place import PATH, Place, a_place
 from support.terminal import Terminal
 
@@ -202,6 +205,28 @@ def test_output_named_outside_the_project_is_said_not_to_be_saved(place: Place, 
     assert not (tmp_path / "x.out").exists()
 
 
+def test_every_line_of_json_has_a_published_form(place: Place) -> None:
+    script = "echo a; printf '\\377'; echo '0.5 half' > $SHOREPOWER_PROGRESS; echo x > r.txt; exit 4"
+    run = place.shore("run", "--json", "--", "sh", "-c", script)
+    printed = run.stdout.splitlines()
+    for words in (["logs", "--json"], ["logs", "-f", "--json"], ["wait", "--pull", "--json"]):
+        printed += place.shore(*words, "@-1").stdout.splitlines()
+    printed += place.shore("events", "--no-follow", "--json").stdout.splitlines()
+
+    kinds = {kind.__struct_config__.tag: kind for kind in LINES}
+    seen = set()
+    for text in printed:
+        line = json.loads(text)
+        kind = kinds[line["type"]]
+        msgspec.json.decode(text, type=kind)
+        assert {one.key for one in unknown_in(line, kind)} <= {"type"}
+        assert line["v"] == 1
+        seen.add(line["type"])
+
+    assert seen >= {"job", "output", "event", "end"}
+    assert run.lines[-1]["home"]["written"] == ["r.txt"]
+
+
 def test_it_starts_where_the_user_stands(place: Place) -> None:
     place.write("pyproject.toml", "[project]\n")
     place.write("sub/x.sh", "pwd; ls; echo r > r.txt\n")
@@ -354,6 +379,7 @@ def test_the_other_verbs(place: Place) -> None:
     assert place.shore("du", "--json").json["job_count"] > 0
     assert [one["name"] for one in place.shore("clusters", "--json").json["clusters"]] == ["local"]
     assert place.shore("whoami", "--json").json["caller"]["via"] == "socket"
+    assert Path(place.shore("server", "status", "--json").json["socket"]).is_socket()
     events = [
         json.loads(line)["event"]
         for line in place.shore("events", "--no-follow", "--json").stdout.splitlines()

@@ -14,6 +14,7 @@ from shorepower.server.openapi import document
 from shorepower.server.settings import Listen, ServeSettings, parse_listen
 from shorepower.wire.http.bodies import unknown_fields
 from shorepower.wire.http.frames import FRAMES
+from shorepower.wire.lines import LINES
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +35,14 @@ async def test_the_interface_describes_itself(front) -> None:
             assert (method == "post" and "body" in str(operation)) or method != "put"
     assert schemas["JobSpec"]["properties"]["secrets"]["description"].startswith("Names of secret")
     assert told["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+
+
+def test_what_json_prints_is_described_too() -> None:
+    schemas = document()["components"]["schemas"]
+
+    for kind in LINES:
+        assert schemas[kind.__name__]["properties"]["type"] == {"enum": [kind.__struct_config__.tag]}
+    assert schemas["EndLine"]["properties"]["job"] == {"$ref": "#/components/schemas/Job"}
 
 
 def test_what_is_described_is_what_is_known() -> None:

@@ -159,7 +159,7 @@ class Attached:
         before, self.job = self.job, job
         if self._lines is not None:
             if job.progress is not None and job.progress != before.progress:
-                json.line("progress", job=job.id, **_fields(job.progress))
+                json.progress_line(job.id, job.progress)
             if job.state is not before.state and not job.state.ended:
                 json.job_line(job)
         if job.state is not State.PENDING:
@@ -299,7 +299,3 @@ class Attached:
 
 def _followed(client: Client, job: Job) -> Followed:
     return Followed(client.settings.places.client_dir, job.id)
-
-
-def _fields(value: Struct) -> dict[str, object]:
-    return {name: getattr(value, name) for name in value.__struct_fields__}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..client.prepare import Prepared
     from ..client.pull import PullReport
     from ..model.job import Job
+    from ..wire.lines import Home
 
 __all__ = ["exit_code_of", "finish", "home_document", "left_running", "pull_home"]
 
@@ -46,13 +47,13 @@ def finish(
     with LiveLine() as line:
         if pull and job.results.state is ResultsState.SAVING:
             line.show("collecting results", now=True)
-            job = client.wait(job.id)
+            job = client.wait(job.id, known=job)
         if pull and job.results.state in _PULLABLE:
             report, problem = pull_home(client, job, line, limit_bytes=limit_bytes)
             lines += [problem] if problem else []
     client.seen.remember([job])
     if as_json:
-        json.end_line(job, home=None if report is None else home_document(report))
+        json.end_line(job, None if report is None else home_document(report))
         return exit_code_of(job)
     said = [summary(job)] + ([home_line(report, job)] if report is not None else [])
     if job.state is State.COMPLETED:
@@ -114,13 +115,15 @@ def _results_fault(job: Job) -> list[str]:
     return []
 
 
-def home_document(report: PullReport) -> dict[str, object]:
+def home_document(report: PullReport) -> Home:
     """What a pull did, for ``--json``."""
-    return {
-        "folder": str(report.folder),
-        "written": report.written,
-        "beside": [{"path": path, "instead": instead} for path, instead in report.beside],
-        "left": [{"path": path, "size_bytes": size, "why": why} for path, size, why in report.left],
-        "faults": report.faults,
-        "size_bytes": report.size_bytes,
-    }
+    from ..wire.lines import Beside, Home, Left
+
+    return Home(
+        folder=str(report.folder),
+        written=tuple(report.written),
+        beside=tuple(Beside(path, instead) for path, instead in report.beside),
+        left=tuple(Left(path, size, why) for path, size, why in report.left),
+        faults=tuple(report.faults),
+        size_bytes=report.size_bytes,
+    )

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from .. import __version__
 from ..wire.http.problems import PROBLEM_TYPE, Problem
+from ..wire.lines import LINES
 from .app import make_routes, routes
 from .needs import Need
 
@@ -41,7 +42,7 @@ def document() -> dict[str, Any]:
     config = OpenAPIConfig(title="shorepower", version=__version__, use_handler_docstrings=True)
     app = make_routes(unused, config)
     told = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
-    kinds: set[type] = {Problem}
+    kinds: set[type] = {Problem, *LINES}  # what `--json` prints besides
     for route in routes():
         for path in route.paths:
             place = path.replace(":str}", "}")

@@ -46,9 +46,10 @@ def _events(client: Any, job: str | None, given: dict[str, Any]) -> Any:
 
 def _print(event: Any, *, as_json: bool) -> None:
     if as_json:
+        from ...wire.lines import EventLine
         from ..render import json
 
-        json.line("event", event=event)
+        json.line(EventLine(event=event))
         return
     news = "  ".join(f"{key}={value}" for key, value in event.body.items() if value not in (None, "", {}))
     when = f"{event.at.astimezone():%H:%M:%S}"

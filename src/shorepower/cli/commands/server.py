@@ -80,7 +80,8 @@ def status(ctx: click.Context, /, **given: Any) -> None:
     if given["as_json"]:
         from ..render import json
 
-        json.document(info)
+        socket = client.transport.address.socket or places.socket
+        json.document({**{name: getattr(info, name) for name in info.__struct_fields__}, "socket": socket})
         return
     from ..render.table import pairs
 

@@ -6,14 +6,17 @@ import base64
 import codecs
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ...model.job import Job
+from ...model.job import Job, Progress
 from ...model.output import OutputPiece, Stream
 
-__all__ = ["OutputLines", "document", "line"]
+if TYPE_CHECKING:
+    from ...wire.lines import GapLine, Home, OutputLine
+
+__all__ = ["OutputLines", "document", "end_line", "job_line", "line", "progress_line"]
 
 
 def document(value: Any) -> None:
@@ -21,19 +24,30 @@ def document(value: Any) -> None:
     _write(msgspec.json.encode(value))
 
 
-def line(type_: str, **fields: Any) -> None:
-    """One object of a stream on stdout."""
-    _write(msgspec.json.encode({"v": 1, "type": type_, **fields}))
+def line(one: msgspec.Struct) -> None:
+    """One object of a stream on stdout: one of `wire.lines`."""
+    _write(msgspec.json.encode(one))
 
 
 def job_line(job: Job) -> None:
     """How a job stands now."""
-    line("job", job=job)
+    from ...wire.lines import JobLine
+
+    line(JobLine(job=job))
 
 
-def end_line(job: Job, **fields: Any) -> None:
+def progress_line(job: str, said: Progress) -> None:
+    """What a job says of itself."""
+    from ...wire.lines import ProgressLine
+
+    line(ProgressLine(job=job, fraction=said.fraction, text=said.text, at=said.at))
+
+
+def end_line(job: Job, home: Home | None) -> None:
     """The last line of a job, with all of it."""
-    line("end", job=job, **fields)
+    from ...wire.lines import EndLine
+
+    line(EndLine(job=job, home=home))
 
 
 class OutputLines:
@@ -44,12 +58,22 @@ class OutputLines:
         self._job = job
         self._held: dict[tuple[Stream, int, int], tuple[int, bytes]] = {}
 
-    def lines(self, piece: OutputPiece) -> Iterator[dict[str, Any]]:
+    def lines(self, piece: OutputPiece) -> Iterator[OutputLine | GapLine]:
         """The objects to print for one piece."""
+        from ...wire.lines import GapLine
+
         key = (piece.stream, piece.task, piece.attempt)
         if piece.kind == "gap":
             yield from self._flush(key)
-            yield self._object("gap", key, piece.offset, missing_bytes=piece.missing_bytes)
+            stream, task, attempt = key
+            yield GapLine(
+                job=self._job,
+                stream=stream,
+                task=task,
+                attempt=attempt,
+                offset=piece.offset,
+                missing_bytes=piece.missing_bytes,
+            )
             return
         if piece.kind != "output":
             for known in list(self._held):
@@ -69,24 +93,23 @@ class OutputLines:
 
     def print(self, piece: OutputPiece) -> None:
         """Print them."""
-        for fields in self.lines(piece):
-            _write(msgspec.json.encode(fields))
+        for one in self.lines(piece):
+            line(one)
 
-    def _flush(self, key: tuple[Stream, int, int]) -> Iterator[dict[str, Any]]:
+    def _flush(self, key: tuple[Stream, int, int]) -> Iterator[OutputLine]:
         if key in self._held:
             offset, held = self._held.pop(key)
             yield self._output(key, offset, held)
 
-    def _output(self, key: tuple[Stream, int, int], offset: int, data: bytes) -> dict[str, Any]:
-        try:
-            return self._object("output", key, offset, text=data.decode())
-        except UnicodeDecodeError:
-            return self._object("output", key, offset, base64=base64.b64encode(data).decode())
+    def _output(self, key: tuple[Stream, int, int], offset: int, data: bytes) -> OutputLine:
+        from ...wire.lines import OutputLine
 
-    def _object(self, type_: str, key: tuple[Stream, int, int], offset: int, **more: Any) -> dict[str, Any]:
         stream, task, attempt = key
-        place = {"job": self._job, "stream": stream, "task": task, "attempt": attempt, "offset": offset}
-        return {"v": 1, "type": type_, **place, **more}
+        try:
+            held = {"text": data.decode()}
+        except UnicodeDecodeError:
+            held = {"base64": base64.b64encode(data).decode()}
+        return OutputLine(job=self._job, stream=stream, task=task, attempt=attempt, offset=offset, **held)
 
 
 def _unfinished(data: bytes) -> bytes:
