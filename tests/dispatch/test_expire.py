@@ -123,7 +123,7 @@ async def test_the_folder_of_a_failed_collection_goes_with_the_record(bench, clu
     def fail(*_, **__):
         raise OSError("broken")
 
-    monkeypatch.setattr(files, "list_changes", fail)
+    monkeypatch.setattr(files, "list_results", fail)
     async with bench.running() as dispatcher:
         job, _ = await dispatcher.submit(a_spec(in_place=False, workdir=""), ALICE)
         await cluster.until(lambda: f"{job.id}-1" in cluster.has)

@@ -96,7 +96,7 @@ async def test_what_cannot_be_read_makes_them_partial_and_keeps_the_folder(bench
     from shorepower.model.errors import Fault
 
     monkeypatch.setattr(
-        files, "list_changes", lambda *_, **__: Listing(faults=(Fault("secret.bin", "is unreadable"),))
+        files, "list_results", lambda *_, **__: Listing(faults=(Fault("secret.bin", "is unreadable"),))
     )
     async with bench.running() as dispatcher:
         job = await _running(bench, cluster, dispatcher, await _project(dispatcher))
@@ -112,15 +112,15 @@ async def test_a_failed_collection_keeps_the_folder_and_stops_nobody_else(
 ):
     from shorepower.dispatch import files
 
-    right = files.list_changes
+    right = files.list_results
     broken = set()
 
-    def sometimes(blobs, tree, work, **more):
+    def sometimes(blobs, spec, work, *more, **told):
         if work.name in broken:
             raise fault
-        return right(blobs, tree, work, **more)
+        return right(blobs, spec, work, *more, **told)
 
-    monkeypatch.setattr(files, "list_changes", sometimes)
+    monkeypatch.setattr(files, "list_results", sometimes)
     async with bench.running() as dispatcher:
         bad = await _running(bench, cluster, dispatcher, await _project(dispatcher))
         broken.add(f"{bad.id}-1")

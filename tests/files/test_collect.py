@@ -281,7 +281,7 @@ def test_folders_without_end_become_a_fault(job: Job) -> None:
 
 
 def test_too_many_files_become_a_fault(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shorepower.files.collect._MOST_ENTRIES", 3)
+    monkeypatch.setattr("shorepower.files.look._MOST_ENTRIES", 3)
     job.start()
     for number in range(5):
         (job.project / str(number)).write_text("x")

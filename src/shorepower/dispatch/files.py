@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -16,8 +15,7 @@ from msgspec.structs import replace
 
 from ..clusters.contract import Cluster
 from ..files.blobs import BlobStore
-from ..files.collect import Listing, decode_listing, encode_listing, list_changes, read
-from ..files.remove import trim
+from ..files.collect import Listing, decode_listing, encode_listing, read
 from ..host.contract import Clock
 from ..model.caller import Caller
 from ..model.check import faults_of
@@ -29,6 +27,7 @@ from ..model.tree import is_digest
 from ..store.contract import BlobOwner, Snapshot, Store, Transaction
 from .access import find, may_change, may_submit
 from .gate import Gate
+from .listing import Named, list_results, tidy
 from .news import News
 from .places import DispatchSettings, Places
 from .saved import save_output, saved_paths
@@ -143,25 +142,23 @@ class Files:
         work = Path(submission.workdir)
         try:
             saved, faults = await self._save_output(job, spec, submission)
-            out = await self._list(spec, work, named=saved, digests=True)
+            out = await self._list(spec, work, saved, digests=True)
             out = replace(out, faults=(*faults, *out.faults))
         except Exception as fault:  # also what nobody foresaw: the folder is kept, and it is told why
             log.warning("results not collected", job=job_id, exc_info=not _is_foreseen(fault))
             await self._keep(job, ResultsState.FAILED, Listing(faults=(Fault("", str(fault)),)))
             return
         await self._keep(job, ResultsState.PARTIAL if out.faults else ResultsState.READY, out)
-        if not out.faults and spec.tree is not None:
-            await to_thread.run_sync(
-                partial(trim, self._blobs, spec.tree, work, links=spec.links), limiter=self._collecting
-            )
+        if not out.faults and (spec.tree is not None or spec.array is not None):
+            await to_thread.run_sync(tidy, self._blobs, spec, work, limiter=self._collecting)
 
     async def _save_output(
         self, job: Job, spec: JobSpec, submission: Submission
-    ) -> tuple[list[str], list[Fault]]:
+    ) -> tuple[Named, list[Fault]]:
         """Output that is asked for as a file is made one; (its names, what could not be saved)."""
         cluster = self._clusters.get(job.cluster)
-        if cluster is None or not (spec.stdout_file or spec.stderr_file):
-            return [], []
+        if cluster is None or spec.array is not None or not (spec.stdout_file or spec.stderr_file):
+            return {}, []
         names: list[str] = []
         faults: list[Fault] = []
         for attempt in await self._store.read(lambda view: view.attempts(job.id)):
@@ -172,26 +169,11 @@ class Files:
                     cluster, attempt, files, work, umask=spec.umask, limiter=self._disk
                 )
                 names += files
-        return names, faults
+        return {0: names}, faults
 
-    async def _list(
-        self, spec: JobSpec, work: Path, *, digests: bool, named: Sequence[str] = ()
-    ) -> Listing:
-        tree = None if spec.in_place else spec.tree
-        return await to_thread.run_sync(
-            partial(
-                list_changes,
-                self._blobs,
-                tree,
-                work,
-                links=spec.links,
-                results=spec.results,
-                hold_back=spec.hold_back,
-                named=[os.fsencode(path) for path in named],
-                digests=digests,
-            ),
-            limiter=self._collecting,
-        )
+    async def _list(self, spec: JobSpec, work: Path, named: Named, *, digests: bool) -> Listing:
+        look = partial(list_results, self._blobs, spec, work, named, digests=digests)
+        return await to_thread.run_sync(look, limiter=self._collecting)
 
     async def _keep(self, job: Job, state: ResultsState, out: Listing) -> None:
         now = self._clock.now()
@@ -206,7 +188,7 @@ class Files:
                 state=state,
                 file_count=sum(entry.kind != "dir" for entry in out.entries),
                 size_bytes=out.size_bytes,
-                why="; ".join(f"{fault.field} {fault.message}".strip() for fault in out.faults[:5]),
+                why="; ".join([*_sentences(out.faults[:5]), *out.notes]),
                 expires_at=expires_at if state is not ResultsState.FAILED else None,
             )
             tx.put_results_listing(job.id, encode_listing(out))
@@ -225,7 +207,7 @@ class Files:
         if found is None:
             return ()
         _, spec, submission = found
-        return (await self._list(spec, Path(submission.workdir), digests=False)).entries
+        return (await self._list(spec, Path(submission.workdir), {}, digests=False)).entries
 
     async def read_file(
         self, name: str, path: bytes, area: str, caller: Caller, *, offset: int, length: int | None
@@ -274,6 +256,10 @@ def _collectable(view: Snapshot, *, job: str) -> tuple[Job, JobSpec, Submission]
     if found is None or found[0].state in (State.PENDING, State.RUNNING, State.SUSPENDED):
         return None
     return found
+
+
+def _sentences(faults: Iterable[Fault]) -> list[str]:
+    return [f"{fault.field} {fault.message}".strip() for fault in faults]
 
 
 def _is_foreseen(fault: Exception) -> bool:
