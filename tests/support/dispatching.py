@@ -16,6 +16,7 @@ from shorepower.dispatch.dispatcher import Dispatcher
 from shorepower.dispatch.places import DispatchSettings, Places
 from shorepower.dispatch.submit import record
 from shorepower.host.contract import Host, Look
+from shorepower.model.array import ArraySpec, Range
 from shorepower.model.caller import Caller, Scope
 from shorepower.model.job import Job, JobSpec, job_id_from
 from shorepower.model.lifecycle import Reason, State
@@ -34,6 +35,7 @@ __all__ = [
     "a_spec",
     "eventually",
     "on_record",
+    "sweep",
 ]
 
 ALICE = Caller(user="alice", uid=1001)
@@ -55,8 +57,17 @@ def a_spec(name: str = "job", **more: Any) -> JobSpec:
     return JobSpec(name=name, **(told | more))
 
 
+def sweep(count: int = 9, **more: Any) -> JobSpec:
+    """A spec of an array; ``ranges`` are its indices if they are not 0, 1, 2 …"""
+    array = ("ranges", "max_parallel", "grid", "rows", "row_count")
+    said: dict[str, Any] = {"ranges": (Range(0, count - 1),)}
+    said |= {name: more.pop(name) for name in array if name in more}
+    return a_spec(array=ArraySpec(**said), **more)
+
+
 def a_job(spec: JobSpec, owner: str = "alice") -> Job:
     """A new job of a spec, with an id that no other has."""
+    count = spec.array.count if spec.array is not None else 1
     return Job(
         id=job_id_from(os.urandom(12)),
         name=spec.name,
@@ -66,7 +77,9 @@ def a_job(spec: JobSpec, owner: str = "alice") -> Job:
         reason=Reason.QUEUED,
         created_at=NOW,
         tags=spec.tags,
-        counts={State.PENDING: 1},
+        array=spec.array is not None,
+        task_count=count,
+        counts={State.PENDING: count},
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from ..model.chunks import MOST_RESTARTS
 from ..model.errors import Conflict, UnknownSchedulerState
 from ..model.job import Job, Submission
 from ..model.lifecycle import (
@@ -21,48 +22,63 @@ from ..model.lifecycle import (
     exit_status,
 )
 from ..model.results import ResultsState
+from ..model.tasks import TaskSet
 from ..store.contract import Transaction
+from .fold_tasks import DISPATCHER, TaskMetrics, fold_tasks
 
 __all__ = ["GIVEN_UP", "cancel", "close", "fold", "request"]
 
 
 def fold(
-    tx: Transaction, news: Sequence[Observation], now: datetime, untouched: Collection[str] = ()
+    tx: Transaction,
+    news: Sequence[Observation],
+    now: datetime,
+    untouched: Collection[str] = (),
+    metrics: TaskMetrics | None = None,
 ) -> list[Job]:
     """Fold observations in; the jobs that changed, as they are now.
 
     What came together for one submission is written once: a task that started and ended within one
     batch is told as ended. ``untouched``: submissions that ended with nothing in their working folder;
-    they are recorded as having none.
+    they are recorded as having none. ``metrics``: of the tasks of arrays that ended.
     """
     by_submission: dict[str, list[Observation]] = {}
     for seen in news:
         by_submission.setdefault(seen.submission, []).append(seen)
-    changed = (_fold_one(tx, name, seen, now, name in untouched) for name, seen in by_submission.items())
+    changed = []
+    for name, seen in by_submission.items():
+        submission = tx.submission(name)
+        if submission is None or submission.phase is Phase.CLOSED:
+            continue
+        job = tx.job(submission.job)
+        if job is not None and job.array:
+            told = fold_tasks(tx, job, submission, seen, metrics or {})
+            changed.append(_tell(tx, job, told, submission, now) if told is not None else None)
+        else:
+            changed.append(_fold_one(tx, job, submission, seen, now, name in untouched))
     return [job for job in changed if job is not None]
 
 
 def _fold_one(
-    tx: Transaction, name: str, news: Sequence[Observation], now: datetime, untouched: bool
+    tx: Transaction,
+    job: Job | None,
+    submission: Submission,
+    news: Sequence[Observation],
+    now: datetime,
+    untouched: bool,
 ) -> Job | None:
-    submission = tx.submission(name)
-    if submission is None or submission.phase is Phase.CLOSED:
-        return None
     attempt = tx.attempt(submission.job, 0, submission.attempt)
-    job = tx.job(submission.job)
     if attempt is None or job is None:
-        raise UnknownSchedulerState(f"submission {name} has no job on record")
+        raise UnknownSchedulerState(f"submission {submission.id} has no job on record")
     told = attempt
     for seen in news:
         told = advance(told, seen)
     if told is attempt:
         return None
     tx.put_attempt(told)
-    if told.state.ended:
-        if untouched and not _is_saved(tx, submission.job):
-            submission = replace(submission, workdir="")
-        tx.put_submission(replace(submission, phase=Phase.CLOSED))
-    return _follow(tx, job, told, submission, now)
+    if told.state.ended and untouched and not _is_saved(tx, submission.job):
+        submission = replace(submission, workdir="")
+    return _tell(tx, job, _follow(job, told), submission, now)
 
 
 def _is_saved(tx: Transaction, job: str) -> bool:
@@ -72,19 +88,37 @@ def _is_saved(tx: Transaction, job: str) -> bool:
 
 
 def close(
-    tx: Transaction, submission: Submission, state: State, reason: Reason, why: str, now: datetime
+    tx: Transaction,
+    submission: Submission,
+    state: State,
+    reason: Reason,
+    why: str,
+    now: datetime,
+    *,
+    tasks: TaskSet | None = None,
 ) -> Job | None:
-    """End a submission that no cluster holds."""
+    """End a submission that no cluster holds, or only these tasks of it."""
     seen = Observation(
         submission=submission.id,
+        tasks=submission.tasks if tasks is None else tasks,
+        restart=_restart(tx, submission),
         as_of=now.timestamp(),
-        source="dispatcher",
+        source=DISPATCHER,
         state=state,
         reason=reason,
         why=why,
         ended_at=now,
     )
     return next(iter(fold(tx, [seen], now)), None)
+
+
+def _restart(tx: Transaction, submission: Submission) -> int:
+    """The newest there is: nothing that a cluster said of it is later than its end."""
+    job = tx.job(submission.job)
+    if job is not None and job.array:
+        return MOST_RESTARTS
+    attempt = tx.attempt(submission.job, 0, submission.attempt)
+    return attempt.restart if attempt is not None else 0
 
 
 def request(tx: Transaction, job: Job, operation: Operation, by: str, now: datetime) -> Job:
@@ -122,11 +156,17 @@ _OPPOSITE = {Operation.SUSPEND: Operation.RESUME, Operation.RESUME: Operation.SU
 
 
 def cancel(
-    tx: Transaction, submission: Submission, operation: Operation, now: datetime, *, by: str = ""
+    tx: Transaction,
+    submission: Submission,
+    operation: Operation,
+    now: datetime,
+    *,
+    by: str = "",
+    tasks: TaskSet | None = None,
 ) -> Job | None:
-    """End a submission that somebody stopped before any cluster had it."""
+    """End a submission that somebody stopped before any cluster had it, or only these tasks of it."""
     why = _GIVEN_UP_WHY if by == GIVEN_UP else "stopped before it was handed over"
-    return close(tx, submission, State.CANCELED, _STOPS[operation], why, now)
+    return close(tx, submission, State.CANCELED, _STOPS[operation], why, now, tasks=tasks)
 
 
 def _settled(job: Job, operation: Operation) -> bool:
@@ -149,14 +189,15 @@ def _may(job: Job, operation: Operation) -> None:
         raise Conflict(f"job {job.id} is {job.state}; only a {wanted} job can {operation}")
 
 
-def _follow(tx: Transaction, job: Job, attempt: Attempt, submission: Submission, now: datetime) -> Job:
+def _follow(job: Job, attempt: Attempt) -> Job:
     """The job of one task stands where its newest attempt stands."""
-    told = replace(
+    return replace(
         job,
         state=attempt.state,
         reason=attempt.reason,
         why=attempt.why,
         started_at=attempt.started_at or job.started_at,
+        ended_at=attempt.ended_at,
         exit_code=attempt.exit_code,
         signal=attempt.signal,
         host=attempt.host,
@@ -165,9 +206,14 @@ def _follow(tx: Transaction, job: Job, attempt: Attempt, submission: Submission,
         usage=attempt.usage,
         counts={attempt.state: 1},
     )
-    if attempt.state.ended:
-        told = _ended(tx, told, attempt, submission, now)
-    elif job.wanted is not None and attempt.state is _SEEN_BY.get(job.wanted):
+
+
+def _tell(tx: Transaction, job: Job, told: Job, submission: Submission, now: datetime) -> Job:
+    """Write down how a job stands now, with what goes with its end, and a line in the journal."""
+    if told.state.ended:
+        tx.put_submission(replace(submission, phase=Phase.CLOSED))
+        told = _ended(tx, told, submission, now)
+    elif job.wanted is not None and told.state is _SEEN_BY.get(job.wanted):
         tx.drop_control(job.id)
         told = replace(told, wanted=None)
     told = tx.update_job(told)
@@ -175,17 +221,20 @@ def _follow(tx: Transaction, job: Job, attempt: Attempt, submission: Submission,
     return told
 
 
-def _ended(tx: Transaction, job: Job, attempt: Attempt, submission: Submission, now: datetime) -> Job:
+def _ended(tx: Transaction, job: Job, submission: Submission, now: datetime) -> Job:
     why = _GIVEN_UP_WHY if _was_given_up(tx, job) else job.why
     tx.drop_control(job.id)
+    if job.array:
+        tx.drop_task_control(job.id)
+    status = exit_status(job.state, job.reason, job.exit_code, job.signal)
     results = job.results
     if submission.workdir:  # a folder was made for it, so something may have come out
         results = replace(results, state=ResultsState.SAVING)
     return replace(
         job,
         why=why,
-        ended_at=attempt.ended_at or now,
-        exit_status=exit_status(attempt.state, attempt.reason, attempt.exit_code, attempt.signal),
+        ended_at=job.ended_at or now,
+        exit_status=1 if job.array and job.state is State.FAILED else status,
         wanted=None,
         results=results,
     )
@@ -204,4 +253,6 @@ _TOLD = ("state", "reason", "why", "exit_code", "signal", "exit_status", "host",
 
 def _changed(before: Job, after: Job) -> dict[str, Any]:
     news = {name: getattr(after, name) for name in _TOLD if getattr(before, name) != getattr(after, name)}
+    if after.array:
+        news["counts"] = after.counts
     return {**news, "state": after.state, "revision": after.revision}

@@ -22,6 +22,7 @@ from ..model.cluster import ClusterInfo
 from ..model.errors import Conflict, Fault, InvalidRequest, StorageFault
 from ..model.job import Job, JobSpec, Submission, encode_spec, job_id_from, submission_id
 from ..model.lifecycle import Attempt, Reason, State
+from ..model.tasks import TaskSet
 from ..store.contract import Store, Transaction
 from .access import may_submit
 from .fresh import Fresh
@@ -108,7 +109,7 @@ class Intake:
         return await self._store.read(lambda view: view.job(found[0]))
 
     async def _check_tree(self, spec: JobSpec, caller: Caller) -> list[Fault]:
-        wanted = [*([spec.tree] if spec.tree else []), *spec.stdin]
+        wanted = list(spec.digests)
         if not wanted:
             return []
         owned = await self._store.read(lambda view: view.blobs_owned(caller.user, wanted))
@@ -122,8 +123,8 @@ class Intake:
 
 
 def record(tx: Transaction, job: Job, spec: JobSpec, key: str | None, digest: bytes) -> Job:
-    """Write a new job with its first submission and attempt; the job already recorded under the key
-    is returned instead. Raises Conflict when that one had another body."""
+    """Write a new job with its first submission, and its attempt if it is no array; the job already
+    recorded under the key is returned instead. Raises Conflict when that one had another body."""
     if key is not None and (found := tx.keyed(job.owner, key)):
         _same_body(key, found, digest)
         known = tx.job(found[0])
@@ -132,14 +133,16 @@ def record(tx: Transaction, job: Job, spec: JobSpec, key: str | None, digest: by
     tx.insert_job(job, spec, key=key, body_digest=digest)
     first = _first(job)
     tx.put_submission(first)
-    tx.put_attempt(Attempt(job=job.id, submission=first.id, reason=job.reason))
+    if not job.array:  # of the tasks of an array, only what happened to them is written
+        tx.put_attempt(Attempt(job=job.id, submission=first.id, reason=job.reason))
     tx.append_event(job.created_at, "job.submitted", job, {"state": job.state, "name": job.name})
     return job
 
 
 def _first(job: Job) -> Submission:
     """The submission that is recorded with a job."""
-    return Submission(id=submission_id(job.id, 1), job=job.id, serial=1, cluster=job.cluster)
+    tasks = TaskSet.first(job.task_count)
+    return Submission(id=submission_id(job.id, 1), job=job.id, serial=1, cluster=job.cluster, tasks=tasks)
 
 
 def body_digest(spec: JobSpec) -> bytes:
@@ -157,6 +160,7 @@ def _same_body(key: str, found: tuple[str, bytes], digest: bytes) -> None:
 
 
 def _new_job(spec: JobSpec, caller: Caller, now: datetime) -> Job:
+    count = spec.array.count if spec.array is not None else 1
     return Job(
         id=job_id_from(randomness.token_bytes(12)),
         name=spec.name,
@@ -170,7 +174,9 @@ def _new_job(spec: JobSpec, caller: Caller, now: datetime) -> Job:
         created_at=now,
         resources=spec.resources,
         tags=spec.tags,
-        counts={State.PENDING: 1},
+        array=spec.array is not None,
+        task_count=count,
+        counts={State.PENDING: count},
         project=spec.project,
         origin=spec.origin,
     )

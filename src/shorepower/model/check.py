@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
+from .check_array import array_faults, input_faults
 from .cluster import ClusterInfo, Queue
 from .errors import Fault
 from .job import JobSpec, Link
@@ -47,7 +48,7 @@ def faults_of(
 
 def check(spec: JobSpec, clusters: dict[str, ClusterInfo]) -> tuple[Fault, ...]:
     """Every fault of a spec at once; empty when it may be accepted."""
-    faults = [*_check_shape(spec), *_check_text(spec)]
+    faults = [*_check_shape(spec), *_check_text(spec), *array_faults(spec), *input_faults(spec.input)]
     info = clusters.get(spec.cluster)
     if info is None:
         faults.append(Fault("cluster", unknown("cluster", spec.cluster, clusters)))

@@ -20,6 +20,7 @@ __all__ = [
     "BLOCK",
     "CHUNK",
     "ENDED_LETTERS",
+    "MOST_RESTARTS",
     "WAITING",
     "Figures",
     "empty_block",
@@ -27,6 +28,7 @@ __all__ = [
     "letters_of",
     "meaning_of",
     "read_figures",
+    "restarted",
     "runs_of",
     "source_mark",
     "tally",
@@ -111,8 +113,11 @@ class Figures(Struct, frozen=True, kw_only=True):
 
 
 _FORM = struct.Struct("<hBBHxxddfffI")
+_RESTART_AT = 4
 _NOTHING = _FORM.pack(-1, 0, 1, 0, nan, float("-inf"), nan, nan, nan, 0)
-_MOST_EXIT, _MOST_SIGNAL, _MOST_ATTEMPT, _MOST_RESTART = 32_767, 255, 255, 65_535
+_MOST_EXIT, _MOST_SIGNAL, _MOST_ATTEMPT = 32_767, 255, 255
+MOST_RESTARTS = 65_535
+"""A task has no more of them on record."""
 
 
 def empty_block() -> bytearray:
@@ -128,7 +133,7 @@ def write_figures(block: bytearray, at: int, figures: Figures) -> None:
         -1 if figures.exit_code is None else max(0, min(figures.exit_code, _MOST_EXIT)),
         min(figures.signal or 0, _MOST_SIGNAL),
         min(figures.attempt, _MOST_ATTEMPT),
-        min(figures.restart, _MOST_RESTART),
+        min(figures.restart, MOST_RESTARTS),
         _or_nan(figures.started_at),
         figures.seen_at,
         _or_nan(figures.wall_time_s),
@@ -155,6 +160,11 @@ def read_figures(block: bytes | bytearray, at: int) -> Figures:
         seen_at=seen_at,
         seen_by=seen_by,
     )
+
+
+def restarted(block: bytes | bytearray) -> bool:
+    """Whether the scheduler has started a task of the block again."""
+    return any(block[_RESTART_AT :: _FORM.size]) or any(block[_RESTART_AT + 1 :: _FORM.size])
 
 
 def source_mark(source: str) -> int:
