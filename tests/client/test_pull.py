@@ -126,6 +126,77 @@ def test_the_umask_of_the_user_counts(world: World) -> None:
     assert stat.S_IMODE((world.home / "sub").stat().st_mode) == 0o700
 
 
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_permissions_that_a_job_changed_come_home_alone(world: World) -> None:
+    world.write(build_dot_sh="echo", secret="s", same="x")
+    for name, mode in (("build.sh", 0o644), ("secret", 0o644), ("same", 0o600)):
+        (world.home / name).chmod(mode)
+    before = seen(world.home)
+    ran = world.submit()
+    (ran.project / "build.sh").chmod(0o755)
+    (ran.project / "secret").chmod(0o600)
+    report = ran.pull()
+    assert set(report.written) == {"build.sh", "secret"} and report.complete and report.size_bytes == 0
+    assert mode_of(world.home / "build.sh") == 0o644 | 0o111 & ~_umask()
+    assert (mode_of(world.home / "secret"), mode_of(world.home / "same")) == (0o600, 0o600)
+    assert text(world.home / "build.sh") == "echo"
+    assert ran.pull().written == ()
+    undone = undo(ran.job.id, world.ledger)
+    assert set(undone.written) == {"build.sh", "secret"} and undone.left == undone.faults == ()
+    assert seen(world.home) == before
+
+
+def test_permissions_of_the_user_are_kept(world: World) -> None:
+    world.write(run="echo", made_here="same")
+    (world.home / "run").chmod(0o644)
+    ran = world.submit()
+    (ran.project / "run").chmod(0o755)
+    ran.write(fit="model", other="same")
+    (world.home / "run").chmod(0o600)
+    world.write(other="same")
+    (world.home / "other").chmod(0o600)
+    ran.pull()
+    assert mode_of(world.home / "run") == 0o600 | 0o111 & ~_umask(), "what the job added, and no more"
+    assert mode_of(world.home / "other") == 0o600, "it never was ours"
+    (world.home / "run").chmod(0o644)
+    (world.home / "fit").chmod(0o400)
+    (ran.project / "fit").chmod(0o755)
+    assert ran.pull().written == ()
+    assert (mode_of(world.home / "run"), mode_of(world.home / "fit")) == (0o644, 0o400)
+    undone = undo(ran.job.id, world.ledger)
+    assert ("run", 0, "its permissions were changed since") in undone.left
+
+
+def test_permissions_that_change_after_a_pull_come_with_the_next(world: World) -> None:
+    ran = world.submit()
+    ran.write(tool="echo")
+    (ran.project / "tool").chmod(0o644)
+    ran.pull()
+    (ran.project / "tool").chmod(0o755)
+    assert ran.pull().written == ("tool",)
+    assert mode_of(world.home / "tool") == 0o755 & ~_umask()
+    assert undo(ran.job.id, world.ledger).written == ("tool", "tool")
+    assert not (world.home / "tool").exists()
+
+
+def test_permissions_do_not_make_a_file_ours(world: World) -> None:
+    """What was sent with one job and had its permissions changed is the user's for another."""
+    world.write(run="echo")
+    (world.home / "run").chmod(0o644)
+    first = world.submit()
+    (first.project / "run").chmod(0o755)
+    first.pull()
+    world.write(run="edited")
+    second = world.submit()
+    world.write(run="echo")
+    second.write(run="job")
+    report = second.pull()
+    assert text(world.home / "run") == "echo" and len(report.beside) == 1
+
+
 def test_a_users_file_is_never_overwritten(world: World) -> None:
     world.write(model_dot_rds="sent", untouched="sent")
     ran = world.submit()
@@ -257,7 +328,10 @@ def test_globs_choose(world: World) -> None:
     own = f"shore-results/train.R-{ran.job.id}/d.csv"
     assert set(ran.pull(globs=["/a.csv", "sub/"]).written) == {"a.csv", "sub/b.csv"}
     assert set(ran.pull(globs=["*.csv"]).written) == {own}
-    assert ran.pull(globs=["*.png"]).notes == ("nothing that came out fits *.png",)
+    nothing = ran.pull(globs=["*.png", "x\n"])
+    assert nothing.faults == (f"nothing fits *.png, x\\n: there is a.csv, c.rds, sub/b.csv, {own}",)
+    assert not nothing.complete
+    assert ran.pull(entries=[], globs=["*"]).faults == ("nothing fits *: nothing came out",)
     assert set(ran.pull(globs=["shore-results/"]).unchanged) == {own}
     assert set(ran.pull().written) == {"c.rds"}
 

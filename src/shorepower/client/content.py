@@ -66,11 +66,15 @@ class SentTree:
     def holds(self, path: str, content: str, chunks: tuple[str, ...]) -> bool:
         """Whether exactly this content was sent at this path."""
         entry = self._entry(os.fsencode(path))
-        if entry is None or entry.kind == "dir":
-            return False
-        if entry.kind == "link":
+        if entry is not None and entry.kind == "link":
             return content == link_content(os.fsdecode(entry.target))
-        return content.startswith("sha256:") and chunks == entry.digests
+        return self.mode(path, content, chunks) is not None
+
+    def mode(self, path: str, content: str, chunks: tuple[str, ...]) -> int | None:
+        """The permissions that a file was sent with, if exactly this content was sent at this path."""
+        entry = self._entry(os.fsencode(path))
+        same = entry is not None and entry.kind == "file" and content.startswith("sha256:")
+        return entry.mode if entry is not None and same and chunks == entry.digests else None
 
     def _entry(self, path: bytes) -> TreeEntry | None:
         *folders, name = path.split(b"/")

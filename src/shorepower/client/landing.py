@@ -155,6 +155,18 @@ class Landing:
             os.chmod(spot.name, mode, dir_fd=spot.fd)
         os.utime(spot.name, ns=(mtime_ns, mtime_ns), dir_fd=spot.fd)
 
+    def change_mode(self, path: str, mode: int, before: os.stat_result) -> None:
+        """Give the file that was looked at other permissions. Raises FileExistsError when another one is
+        there by now."""
+        fd = self.reader(path)
+        try:
+            now = os.fstat(fd)
+            if (now.st_dev, now.st_ino, now.st_mode) != (before.st_dev, before.st_ino, before.st_mode):
+                raise FileExistsError(errno.EEXIST, "somebody else changes it", path)
+            os.fchmod(fd, mode)
+        finally:
+            os.close(fd)
+
     def put_new(self, source: str, path: str) -> None:
         """Give a file its name. Raises FileExistsError when something is there by now."""
         old, new = self._both(source, path)

@@ -31,7 +31,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["Book", "Ledger", "Line"]
+__all__ = ["Book", "Ledger", "Line", "was_mode"]
 
 _LOCK_WAIT_S = 60.0
 _LOCK_POLL_S = 0.1
@@ -39,6 +39,14 @@ _COMPACT_BYTES = 16 << 20
 _COMPACT_LINES = 50_000
 UNDO_KEEP_S = 30 * 86_400.0
 UNDO_MOST_BYTES = 10 << 30
+
+
+_MODE = "mode:"
+
+
+def was_mode(mode: int) -> str:
+    """How a line says that only the permissions changed: what they were."""
+    return f"{_MODE}{mode:o}"
 
 
 class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -53,10 +61,17 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     content: str
     """Digest of a file, ``link:<target>``, or ``dir``: what is there after."""
     was: str = ""
-    """What was there before: empty for nothing, ``link:<target>``, or the number of a file kept in
-    ``undo/<job>/``."""
+    """What was there before: empty for nothing, ``link:<target>``, the number of a file kept in
+    ``undo/<job>/``, or ``mode:<octal>`` where the content stayed."""
     beside: bool = False
     undone: bool = False
+    mode: int | None = None
+    """Of a file: the permissions it has after."""
+
+    @property
+    def mode_before(self) -> int | None:
+        """Of a line that changed permissions alone: those that were there before."""
+        return int(self.was.removeprefix(_MODE), 8) if self.was.startswith(_MODE) else None
 
 
 class Ledger:
@@ -131,8 +146,15 @@ class Book:
 
     def writer_of(self, path: str, content: str) -> Line | None:
         """The newest line that put this very content at a path."""
-        lines = (line for line in reversed(self._by_path.get(path, ())) if not line.undone)
-        return next((line for line in lines if line.content == content), None)
+        return next((line for line in self._of(path, content) if line.mode_before is None), None)
+
+    def mode_of(self, path: str, content: str) -> Line | None:
+        """The newest line that gave this content at a path its permissions."""
+        return next((line for line in self._of(path, content) if line.mode is not None), None)
+
+    def _of(self, path: str, content: str) -> Iterator[Line]:
+        lines = reversed(self._by_path.get(path, ()))
+        return (line for line in lines if not line.undone and line.content == content)
 
     def standing(self, job: str) -> list[Line]:
         """What a job's pulls did and nobody undid, in order."""

@@ -16,8 +16,9 @@ from ..model.junk import RESULTS_FOLDER, junk_kind
 from ..model.results import FileEntry
 from .content import FOLDER, SentTree, content_at, link_content
 from .home import private_name
-from .landing import REFUSED_NAME, InTheWay, Landing, portable_name, short_path
+from .landing import REFUSED_NAME, InTheWay, Landing, portable_name, short_path, umask_now
 from .ledger import Book
+from .modes import permissions, wanted_mode
 from .names import shown
 
 __all__ = ["Decision", "Placing", "beside_name", "content_of", "raw_path", "target_of"]
@@ -31,14 +32,16 @@ class Decision(Struct, frozen=True):
     """What to do with one result."""
 
     kind: str
-    """``new`` (nothing is there), ``over`` (what is there is ours), ``same``, ``later`` (a later job's
-    result is there), ``full`` (every name beside it is taken)."""
+    """``new`` (nothing is there), ``over`` (what is there is ours), ``same``, ``mode`` (the same but for
+    permissions), ``later`` (a later job's result is there), ``full`` (every name beside it is taken)."""
     path: str
     before: os.stat_result | None = None
     content: str = ""
     """What is there now."""
     writer: str = ""
     """The job whose result is there."""
+    mode: int = 0
+    """The permissions it is to have."""
 
 
 def raw_path(entry: FileEntry) -> bytes:
@@ -99,6 +102,7 @@ class Placing:
         self._job, self._landing, self._book, self._sent = job, landing, book, sent
         self._script = os.path.normpath(script) if script.endswith(".ipynb") else ""
         self._system = system
+        self._umask = umask_now()
         self._claimed: dict[str, str] = {}
         """Which result has which place: no two the same, whatever a system makes of their names."""
         self.results_folder = f"{os.fsdecode(RESULTS_FOLDER)}/{private_name(job)}"
@@ -132,7 +136,8 @@ class Placing:
             return Decision("new", place)
         content, chunks = content_at(self._landing, place, status)
         if content and content == content_of(entry):
-            return Decision("same", place)
+            mode = None if entry.kind != "file" else self._mode(entry, wished, place, status, chunks)
+            return Decision("same" if mode is None else "mode", place, status, content, mode=mode or 0)
         if FOLDER in (content, entry.kind):
             return None
         writer = self._book.writer_of(place, content)
@@ -142,6 +147,17 @@ class Placing:
         if writer is not None or (at_its_place and self._was_sent(wished, content, chunks)):
             return Decision("over", place, status, content)
         return None
+
+    def _mode(
+        self, entry: FileEntry, wished: str, place: str, status: os.stat_result, chunks: tuple[str, ...]
+    ) -> int | None:
+        """The permissions that a file with the right content is to have, if other ones."""
+        now, sent = permissions(status), None
+        if self._sent is not None and place == wished and entry.area == "project":
+            sent = self._sent.mode(wished, entry.digest, chunks)
+        given = self._book.mode_of(place, entry.digest)
+        wanted = wanted_mode(now, entry.mode, self._job, given=given, sent=sent, umask=self._umask)
+        return wanted if wanted != now and self._system != "nt" else None
 
     def _was_sent(self, path: str, content: str, chunks: Sequence[str]) -> bool:
         return self._sent is not None and self._sent.holds(path, content, tuple(chunks))

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..model.errors import InvalidRequest
 from ..model.job import Job
@@ -18,7 +18,8 @@ from .home import OVER_THE_LIMIT, PullReport, Target, choose_target, machine_id
 from .incoming import Fetch, Incoming, Receiving
 from .landing import REFUSED_NAME, InTheWay, Landing, part_path, short_path, umask_now
 from .ledger import Book, Ledger, Line
-from .names import shown
+from .modes import change_mode
+from .names import listed, shown
 from .placing import Decision, Placing, content_of, raw_path, target_of
 from .undo import undo
 
@@ -38,6 +39,7 @@ __all__ = [
 ATTACHED_LIMIT_BYTES = 1 << 30
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _TRIES = 5
+_FEW_NAMES = 5
 _FEW_FILES = 16
 """So many files are synced to disk one by one; more of them all at once."""
 
@@ -123,10 +125,12 @@ class _Pull:
         """Decide for each entry that is asked for."""
         rules = Rules(globs)
         asked = 0
+        seen: list[str] = []
         for entry in entries:
             try:
                 path = raw_path(entry)
                 wished = self._placing.wished(entry)
+                seen.append(wished)
                 names = {path, os.fsencode(wished)}
                 if entry.area == "tasks":
                     names.add(path.partition(b"/")[2] or path)
@@ -142,7 +146,8 @@ class _Pull:
                 continue
             (self._files if entry.kind == "file" else self._others).append((entry, wished, decision))
         if globs and not asked:
-            self._notes.append(f"nothing that came out fits {', '.join(map(shown, globs))}")
+            there = f"there is {listed(seen, _FEW_NAMES)}" if seen else "nothing came out"
+            self._faults.append(f"nothing fits {listed(globs)}: {there}")
 
     def receive(self, fetch: Fetch, limit_bytes: int | None) -> None:
         """Fetch what is within the limit, the small files first, and give each its name."""
@@ -264,15 +269,16 @@ class _Pull:
 
     def _name(self, part: str, entry: FileEntry, content: str, wished: str, decision: Decision) -> None:
         """Move a finished part to its place; what came there meanwhile is looked at anew."""
+        mode = entry.mode & ~self._umask if entry.kind == "file" else None
         for _ in range(_TRIES):
             if self._settled(entry, wished, decision):
                 return
             try:
                 path = decision.path
                 if decision.kind == "new":
-                    path = self._put_new(part, content, wished, path)
+                    path = self._put_new(part, content, wished, path, mode)
                 else:
-                    self._put_over(part, content, wished, decision)
+                    self._put_over(part, content, wished, decision, mode)
             except (FileExistsError, InTheWay):
                 decision = self._placing.decide(entry, wished)
                 continue
@@ -280,12 +286,12 @@ class _Pull:
             return
         self._faults.append(f"{shown(wished)}: somebody else writes there all the time")
 
-    def _put_new(self, part: str, content: str, wished: str, path: str) -> str:
+    def _put_new(self, part: str, content: str, wished: str, path: str, mode: int | None) -> str:
         """Where it was put: at ``path``, or near it where the system refuses the name."""
         try:
             self._landing.spot(path, make=True)
             self._note_made()
-            self._note(wished, path, content, "")
+            self._note(wished, path, content, "", mode=mode)
             self._landing.put_new(part, path)
         except (OSError, InTheWay) as error:
             self._note(wished, path, content, "", undone=True)
@@ -293,16 +299,16 @@ class _Pull:
             refused = isinstance(error, OSError) and error.errno in REFUSED_NAME
             if not refused or shorter == path:
                 raise
-            return self._put_new(part, content, wished, shorter)
+            return self._put_new(part, content, wished, shorter, mode)
         return path
 
-    def _put_over(self, part: str, content: str, wished: str, decision: Decision) -> None:
+    def _put_over(self, part: str, content: str, wished: str, decision: Decision, mode: int | None) -> None:
         """Replace what is there, which is kept for `undo`. Raises FileExistsError when it is not what it
         was any more."""
         now, before = self._landing.look(decision.path), decision.before
         if now is None or before is None or _mark(now) != _mark(before):
             raise FileExistsError
-        self._note(wished, decision.path, content, self._keep(decision))
+        self._note(wished, decision.path, content, self._keep(decision), mode=mode)
         self._landing.put_over(part, decision.path)
 
     def _keep(self, decision: Decision) -> str:
@@ -329,6 +335,8 @@ class _Pull:
         """Whether there is nothing to write; then that is told."""
         if decision.kind == "same":
             self._unchanged.append(shown(decision.path))
+        elif decision.kind == "mode":
+            self._change_mode(wished, decision)
         elif decision.kind == "later":
             why = f"the result of job {decision.writer}, submitted later, is there"
             self._left.append((shown(wished), entry.size_bytes, why))
@@ -338,13 +346,25 @@ class _Pull:
             return False
         return True
 
+    def _change_mode(self, wished: str, decision: Decision) -> None:
+        """The content is here; the permissions come home alone."""
+        assert decision.before is not None
+        what = (decision.path, decision.content, decision.before, decision.mode)
+        try:
+            change_mode(self._landing, self._book, self._job, *what)
+        except (OSError, InTheWay) as error:
+            why = getattr(error, "strerror", "") or "something is in the way"
+            self._faults.append(f"{shown(wished)}: its permissions stay as they are: {why}")
+        else:
+            self._tell(wished, decision.path)
+
     def _tell(self, wished: str, path: str) -> None:
         if path == wished:
             self._written.append(shown(path))
         else:
             self._beside.append((shown(wished), shown(path)))
 
-    def _note(self, wished: str, path: str, content: str, was: str, undone: bool = False) -> None:
+    def _note(self, wished: str, path: str, content: str, was: str, **more: Any) -> None:
         self._book.note(
             Line(
                 job=self._job.id,
@@ -353,7 +373,7 @@ class _Pull:
                 content=content,
                 was=was,
                 beside=path != wished,
-                undone=undone,
+                **more,
             )
         )
 

@@ -8,6 +8,7 @@ from .content import FOLDER, content_at
 from .home import PullReport
 from .landing import InTheWay, Landing, part_path
 from .ledger import Book, Ledger, Line
+from .modes import permissions
 from .names import shown
 
 __all__ = ["undo"]
@@ -62,7 +63,12 @@ def _undo_one(landing: Landing, book: Book, line: Line) -> str:
     if now not in (line.content, ""):
         since = book.writer_of(line.path, now)
         return f"job {since.job} wrote it since" if since is not None else "changed since"
-    if line.was.startswith("link:"):
+    if line.mode_before is not None:
+        if status is not None:
+            if permissions(status) != line.mode:
+                return "its permissions were changed since"
+            landing.change_mode(line.path, line.mode_before, status)
+    elif line.was.startswith("link:"):
         part = part_path(line.path, line.path, "undo")
         landing.remove(part)
         landing.symlink(part, line.was.removeprefix("link:"), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     from ..live import LiveLine
     from ..offer import say_pulled
 
+    to = _folder(given["to"])
     with client_of(given["server"]) as client:
         if given["undo"]:
             _undo(client, given)
@@ -39,7 +41,6 @@ def command(ctx: click.Context, /, **given: Any) -> None:
             if job.results.state.value == "saving":
                 line.show("collecting results", now=True)
                 job = client.wait(job.id)
-            to = Path(given["to"]) if given["to"] else None
             report, problem = pull_home(client, job, line, globs=given["globs"], to=to)
     if given["as_json"] and report is not None:
         from ..render import json
@@ -48,6 +49,16 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     else:
         say_pulled(job, report, problem)
     ctx.exit(0 if report is not None and not report.faults else 1)
+
+
+def _folder(to: str | None) -> Path | None:
+    """What ``--to`` names. Raises UsageError for what is there and no folder."""
+    if to is None:
+        return None
+    folder = Path(to)
+    if not to or (os.path.lexists(folder) and not folder.is_dir()):
+        raise click.UsageError(f"--to {to!r}: that is no folder; name one, there or yet to be made")
+    return folder
 
 
 def _undo(client: Any, given: dict[str, Any]) -> None:
