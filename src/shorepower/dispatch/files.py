@@ -164,9 +164,9 @@ class Files:
         for attempt in await self._store.read(lambda view: view.attempts(job.id)):
             if attempt.submission == submission.id:
                 files = saved_paths(job, spec, attempt)
-                work = Path(submission.workdir)
+                project = Path(submission.workdir, "project")
                 faults += await save_output(
-                    cluster, attempt, files, work, umask=spec.umask, limiter=self._disk
+                    cluster, attempt, files, project, umask=spec.umask, limiter=self._disk
                 )
                 names += files
         return {0: names}, faults

@@ -22,13 +22,12 @@ __all__ = ["save_output", "saved_paths"]
 _PIECE_BYTES = 4 << 20
 
 
-def saved_paths(job: Job, spec: JobSpec, attempt: Attempt) -> dict[str, list[Stream]]:
-    """Path in the project → what is saved there, in this order; empty when it never started."""
+def saved_paths(job: Job, spec: JobSpec, attempt: Attempt, index: int = 0) -> dict[str, list[Stream]]:
+    """Path in the project → what is saved there, in this order; empty when it never started. ``index`` is
+    the user's own of a task."""
     if attempt.started_at is None:
         return {}
-    values = pattern_values(
-        job=job.id, name=job.name, user=job.owner, host=attempt.host, index=attempt.task
-    )
+    values = pattern_values(job=job.id, name=job.name, user=job.owner, host=attempt.host, index=index)
     found: dict[str, list[Stream]] = {}
     for stream, pattern in ((Stream.STDOUT, spec.stdout_file), (Stream.STDERR, spec.stderr_file)):
         if pattern:
@@ -40,18 +39,18 @@ async def save_output(
     cluster: Cluster,
     attempt: Attempt,
     files: dict[str, list[Stream]],
-    work: Path,
+    folder: Path,
     *,
     umask: int,
     limiter: CapacityLimiter,
 ) -> list[Fault]:
-    """Save what an attempt wrote, as far as it is kept; what could not be saved. Doing it again is
-    harmless."""
+    """Save what an attempt wrote, as far as it is kept, in the folder of the project or of its task; what
+    could not be saved. Beside that folder a draft is made. Doing it again is harmless."""
     source = cluster.output(attempt.submission, attempt.task, attempt.restart)
     faults = []
     for path, streams in files.items():
         try:
-            await _save(source, streams, work, path, 0o666 & ~umask, limiter)
+            await _save(source, streams, folder, path, 0o666 & ~umask, limiter)
         except (OSError, ShorepowerError) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
             faults.append(Fault(path, f"output could not be saved there: {why}"))
@@ -61,18 +60,18 @@ async def save_output(
 async def _save(
     source: OutputSource,
     streams: Sequence[Stream],
-    work: Path,
+    folder: Path,
     path: str,
     mode: int,
     limiter: CapacityLimiter,
 ) -> None:
     """Gathered beside the results, then moved there in one step."""
-    draft = work / "saved"
+    draft = folder.with_name(f"{folder.name}.saved")
     run = partial(to_thread.run_sync, limiter=limiter)
     try:
         await run(_begin, draft, mode)
         await _gather(source, streams, partial(run, _append, draft))
-        await run(put_into, work / "project", os.fsencode(path), draft)
+        await run(put_into, folder, os.fsencode(path), draft)
     finally:
         draft.unlink(missing_ok=True)
 

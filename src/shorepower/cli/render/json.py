@@ -105,11 +105,21 @@ class OutputLines:
         from ...wire.lines import OutputLine
 
         stream, task, attempt = key
+        text: str | msgspec.UnsetType = msgspec.UNSET
+        encoded: str | msgspec.UnsetType = msgspec.UNSET
         try:
-            held = {"text": data.decode()}
+            text = data.decode()
         except UnicodeDecodeError:
-            held = {"base64": base64.b64encode(data).decode()}
-        return OutputLine(job=self._job, stream=stream, task=task, attempt=attempt, offset=offset, **held)
+            encoded = base64.b64encode(data).decode()
+        return OutputLine(
+            job=self._job,
+            stream=stream,
+            task=task,
+            attempt=attempt,
+            offset=offset,
+            text=text,
+            base64=encoded,
+        )
 
 
 def _unfinished(data: bytes) -> bytes:
