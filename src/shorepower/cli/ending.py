@@ -48,7 +48,7 @@ def finish(
         if pull and job.results.state is ResultsState.SAVING:
             line.show("collecting results", now=True)
             job = client.wait(job.id, known=job)
-        if pull and job.results.state in _PULLABLE:
+        if pull and (job.results.state in _PULLABLE or _has_table(job)):
             report, problem = pull_home(client, job, line, limit_bytes=limit_bytes)
             lines += [problem] if problem else []
     client.seen.remember([job])
@@ -63,7 +63,7 @@ def finish(
             say(part)
         if prepared is not None:
             lines += hints(job, prepared, tail, os.environ)
-    for text in [*lines, *_about(report), *_results_fault(job)]:
+    for text in [*lines, *_about(report), *_results_fault(job), *_about_tasks(job)]:
         say(text)
     return exit_code_of(job)
 
@@ -75,6 +75,7 @@ def pull_home(
     *,
     globs: Sequence[str] = (),
     to: Path | None = None,
+    tasks: str | None = None,
     limit_bytes: int | None = None,
 ) -> tuple[PullReport | None, str]:
     """(what came home, what went wrong instead)."""
@@ -84,9 +85,12 @@ def pull_home(
             line.show(f"bringing home {format_bytes(done)} of {format_bytes(total)}")
 
     try:
-        return bring_home(client, job, globs=globs, to=to, limit_bytes=limit_bytes, progress=show), ""
+        report = bring_home(
+            client, job, globs=globs, to=to, tasks=tasks, limit_bytes=limit_bytes, progress=show
+        )
     except (ShorepowerError, OSError) as error:
         return None, f"results stay on the server: {error}; try: shore pull {short_id(job.id)}"
+    return report, ""
 
 
 def exit_code_of(job: Job) -> int:
@@ -107,6 +111,19 @@ def left_running(job: Job) -> int:
 
 def _about(report: PullReport | None) -> list[str]:
     return [] if report is None else [*beside_lines(report), *report.notes, *report.faults]
+
+
+def _has_table(job: Job) -> bool:
+    """An array has a table of its tasks even where none wrote a file."""
+    return job.array and job.results.state is ResultsState.NONE
+
+
+def _about_tasks(job: Job) -> list[str]:
+    if not job.array:
+        return []
+    from .render.counts import after_failures
+
+    return list(filter(None, [after_failures(job)]))
 
 
 def _results_fault(job: Job) -> list[str]:

@@ -29,20 +29,33 @@ def steer(operation: str, given: dict[str, Any]) -> int:
     with client_of(given["server"]) as client:
         for name in dict.fromkeys(given["jobs"]):
             try:
-                job = _watch(client, client.control(name, Operation(operation)), Operation(operation))
+                job, told = _asked(client, name, Operation(operation))
             except ShorepowerError as error:
                 failed = exit_code(error, ["--json"] if given["as_json"] else [])  # tells it, too
                 code = code or failed
                 continue
             jobs.append(job)
             if not given["as_json"]:
-                say(_told(job, operation))
+                say(told)
         client.seen.remember(jobs)
     if given["as_json"]:
         from .render import json
 
         json.document({"jobs": jobs, "next": None})
     return code
+
+
+def _asked(client: Client, name: str, operation: Operation) -> tuple[Job, str]:
+    """The job after the operation was recorded for it, or for the tasks that are named; in words, too."""
+    if "_" not in name:
+        job = _watch(client, client.control(name, operation), operation)
+        return job, _told(job, operation.value)
+    found, indices = client.named(name)
+    job = client.control(found.id, operation, indices=indices)
+    if indices is None:
+        job = _watch(client, job, operation)
+        return job, _told(job, operation.value)
+    return job, f"{_DOING[operation.value]} {indices} of {job.name} ({job.id[:5]})"
 
 
 def _watch(client: Client, job: Job, operation: Operation) -> Job:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..model.array import parse_indices
+from ..model.array import Numbering, parse_indices, spell_indices
 from ..model.decoding import json_decoder
 from ..model.errors import Fault, InvalidRequest, NotFound
 from ..model.job import Job
@@ -32,6 +32,7 @@ __all__ = [
     "LIVING",
     "TaskPage",
     "TaskQuery",
+    "chosen",
     "control",
     "each",
     "find",
@@ -156,6 +157,19 @@ def each(client: Client, job: str, wanted: TaskQuery, most: int | None = None) -
         cursor = found.next
         if cursor is None:
             return
+
+
+def chosen(client: Client, job: Job, indices: str) -> list[int]:
+    """The indices of the tasks that there are among those named. Raises NotFound for none."""
+    array = needs_array(job) and client.spec(job.id).array
+    found: list[int] = []
+    if array is not None:
+        numbering = Numbering(array.ranges)
+        found = [numbering.index(place) for place in numbering.positions(parse_indices(indices)[0])]
+    if not found:
+        known = spell_indices(array.ranges) if array else ""
+        raise NotFound(f"no task {indices} in {job.name} ({job.id[:5]}); its tasks are {known}")
+    return found
 
 
 # waiting

@@ -34,20 +34,43 @@ LINE_BYTES = 256
 def command(ctx: click.Context, /, **given: Any) -> None:
     """What a job wrote: its standard output on yours, its standard error on yours.
 
-    With -f until the job has ended; Ctrl-C ends the watching, not the job.
+    With -f until the job has ended; Ctrl-C ends the watching, not the job. Of an array each line begins
+    with the index of its task, 7|; ID_7 is one task by itself, ID_3-5,9 are several.
     """
     from ...model.errors import Unreachable
 
     with client_of(given["server"]) as client:
         try:
-            job = client.job(given["job"])
+            job, indices = client.named(given["job"])
         except Unreachable:
             _followed_before(client, given)
             raise
+        if indices is not None:
+            ctx.exit(_tasks(client, job, indices, given))
         if given["follow"]:
             ctx.exit(_follow(client, job, given))
-        pieces = client.output(job.id, follow=False, tail_bytes=_tail_bytes(given))
+        pieces = _last_lines(
+            client.output(job.id, follow=False, tail_bytes=_tail_bytes(given)), given["tail"]
+        )
+        if job.array and not given["as_json"]:
+            from ..prefix import prefixed
+
+            pieces = prefixed(pieces)
         _print(pieces, job.id, given)
+
+
+def _tasks(client: Client, job: Any, indices: str, given: dict[str, Any]) -> int:
+    from ..tasks import read_logs
+
+    return read_logs(
+        client,
+        job,
+        indices,
+        follow=given["follow"],
+        tail_bytes=_tail_bytes(given),
+        plain=given["as_json"],
+        show=lambda pieces: _print(_last_lines(pieces, given["tail"]), job.id, given),
+    )
 
 
 def _follow(client: Client, job: Any, given: dict[str, Any]) -> int:
@@ -84,7 +107,7 @@ def _print(pieces: Iterable[OutputPiece], job: str, given: dict[str, Any]) -> No
         from ..render.json import OutputLines
 
         lines = OutputLines(job)
-    for piece in _last_lines(pieces, given["tail"]):
+    for piece in pieces:
         if given["stream"] in (None, piece.stream.value) or piece.kind == "end":
             if lines is not None:
                 lines.print(piece)
@@ -107,15 +130,15 @@ def _tail_bytes(given: dict[str, Any]) -> int | None:
 
 
 def _last_lines(pieces: Any, lines: int | None) -> Any:
-    """The pieces, or the last lines of each stream in them."""
+    """The pieces, or the last lines of each stream of each task in them."""
     if lines is None:
         yield from pieces
         return
     from msgspec.structs import replace
 
     every = [piece for piece in pieces if piece.kind == "output"]
-    for stream in dict.fromkeys(piece.stream for piece in every):
-        own = [piece for piece in every if piece.stream is stream]
+    for place in dict.fromkeys((piece.task, piece.stream) for piece in every):
+        own = [piece for piece in every if (piece.task, piece.stream) == place]
         data = b"".join(piece.data for piece in own)
         kept = b"".join(data.splitlines(keepends=True)[-lines:])
         last = own[-1]
@@ -138,6 +161,6 @@ def _followed_before(client: Client, given: dict[str, Any]) -> None:
             return
         job, stood = known[0], ""
     pieces = Followed(folder, job).pieces()
-    _print(pieces, job, given)
+    _print(_last_lines(pieces, given["tail"]), job, given)
     if pieces and not given["as_json"]:
         say(f"only what was followed here before{stood}")

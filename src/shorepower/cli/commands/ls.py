@@ -18,10 +18,15 @@ __all__ = ["command"]
 @server_option
 @job_argument
 def command(**given: Any) -> None:
-    """What came out of a job so far: files that are new or changed."""
+    """What came out of a job so far: files that are new or changed.
+
+    Of an array the path begins with the index of the task; ID_7 is one task, ID_3-5,9 are several.
+    """
     with client_of(given["server"]) as client:
-        job = client.job(given["job"])
+        job, indices = client.named(given["job"])
         listing = client.files(job.id)
+    if indices is not None:
+        listing = _of(listing, indices)
     if given["as_json"]:
         from ..render import json
 
@@ -42,6 +47,15 @@ def command(**given: Any) -> None:
     click.echo(columns(("SIZE", "AGE", "FILE"), rows))
     if listing.state.value not in ("ready", "none"):
         say(f"results are {listing.state.value}")
+
+
+def _of(listing: Any, indices: str) -> Any:
+    """What these tasks of an array wrote."""
+    from msgspec.structs import replace
+
+    from ...client.task_home import only
+
+    return replace(listing, entries=tuple(only(listing.entries, indices)))
 
 
 def _path(entry: Any) -> str:

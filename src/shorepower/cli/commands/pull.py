@@ -25,7 +25,8 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     """Bring home what came out of a job: all of it, or what a GLOB names.
 
     Files of yours are never overwritten: the job's is put beside, with its id in the name. What is here
-    already is not fetched again. From a running job: what is there so far.
+    already is not fetched again. From a running job: what is there so far. ID_7 is what one task of an
+    array wrote; each task comes home into a folder of its own, beside index.csv, the table of all.
     """
     from ..ending import home_document, pull_home
     from ..live import LiveLine
@@ -36,12 +37,12 @@ def command(ctx: click.Context, /, **given: Any) -> None:
         if given["undo"]:
             _undo(client, given)
             return
-        job = client.job(given["job"])
+        job, indices = client.named(given["job"])
         with LiveLine() as line:
-            if job.results.state.value == "saving":
+            if job.results.state.value == "saving" and indices is None:
                 line.show("collecting results", now=True)
                 job = client.wait(job.id)
-            report, problem = pull_home(client, job, line, globs=given["globs"], to=to)
+            report, problem = pull_home(client, job, line, globs=given["globs"], to=to, tasks=indices)
     if given["as_json"] and report is not None:
         from ..render import json
 

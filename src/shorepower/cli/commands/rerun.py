@@ -18,6 +18,7 @@ __all__ = ["command"]
 
 
 @click.command("rerun")
+@click.option("--failed", is_flag=True, help="Of an array: only the tasks that did not complete.")
 @resource_options
 @click.option(
     "--secret", "secret", metavar="NAME[=@FILE]", multiple=True, help="Where a secret comes from."
@@ -33,12 +34,14 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     """Run a job again as it was sent, with other resources if you name them; attached, as shore run.
 
     What has changed in the project since is not seen. Secrets are taken from your environment or asked for
-    again.
+    again. ID_3-5,9 runs these tasks of an array again, with the parameters that they had.
     """
     resources = resources_of(given)
     with client_of(given["server"]) as client:
-        before = client.job(given["job"])
+        before, indices = client.named(given["job"])
         spec = _changed(client.spec(before.id), resources)
+        if given["failed"] or indices is not None:
+            spec = _only(client, before, spec, indices, failed=given["failed"])
         secrets = _secrets(client, spec, given["secret"])
         job = _submit(client, before, spec, secrets)
         client.seen.remember([job])
@@ -63,6 +66,25 @@ def _changed(spec: JobSpec, asked: dict[str, Any]) -> JobSpec:
     return replace(spec, resources=resources, queue=asked["queue"] or spec.queue)
 
 
+def _only(client: Client, before: Job, spec: JobSpec, indices: str | None, *, failed: bool) -> JobSpec:
+    """The same array with some of its tasks."""
+    from msgspec.structs import replace
+
+    from ...client.tasks import chosen, needs_array
+    from ...model.array import ranges_of
+    from ...model.errors import NotFound
+
+    assert needs_array(before) and spec.array is not None
+    if not failed:
+        again = chosen(client, before, indices or "")
+    else:
+        ended = client.tasks(before.id, states=("FAILED", "CANCELED"), indices=indices)
+        again = [task.index for task in ended]
+        if not again:
+            raise NotFound(f"every task of {before.name} ({before.id[:5]}) that has ended completed")
+    return replace(spec, array=replace(spec.array, ranges=ranges_of(again)))
+
+
 def _secrets(client: Client, spec: JobSpec, named: tuple[str, ...]) -> dict[str, str]:
     """Values of the secrets that the job had, by where they come from now."""
     from ...client.environment import gather
@@ -80,7 +102,7 @@ def _submit(client: Client, before: Job, spec: JobSpec, secrets: dict[str, str])
     try:
         return client.submit_spec(spec, secrets=secrets)
     except InvalidRequest as wrong:
-        if all(fault.field != "tree" for fault in wrong.faults):
+        if not any(fault.field == "tree" or fault.field.startswith("array.rows") for fault in wrong.faults):
             raise
         raise NotFound(
             f"what was sent for {before.name} ({before.id[:5]}) is no longer kept; "

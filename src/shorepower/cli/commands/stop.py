@@ -21,6 +21,7 @@ __all__ = ["command"]
 def command(ctx: click.Context, /, **given: Any) -> None:
     """End jobs, whatever their state: SIGTERM to all their processes, SIGKILL after 30 s of grace.
 
-    A job that still waits never starts. What came out of it so far is kept. Also called cancel.
+    A job that still waits never starts. What came out of it so far is kept. ID_7 is one task of an array,
+    ID_3-5,9 are several. Also called cancel.
     """
     ctx.exit(steer("kill" if given["now"] else "stop", given))

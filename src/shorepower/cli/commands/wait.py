@@ -28,7 +28,10 @@ __all__ = ["command"]
 @jobs_argument
 @click.pass_context
 def command(ctx: click.Context, /, **given: Any) -> None:
-    """Wait for jobs to end. Exits with the job's code; with several: 1 if any failed."""
+    """Wait for jobs to end. Exits with the job's code; with several, and of an array: 1 if any failed.
+
+    ID_7 waits for one task of an array, ID_3-5,9 for several; the rest may go on.
+    """
     from ...model.resources import parse_duration
 
     try:
@@ -47,8 +50,11 @@ def _wait(client: Client, given: dict[str, Any], limit: float | None) -> int:
     if wrong:
         return wrong
     codes = []
-    for job in jobs:
+    for job, indices in jobs:
         try:
+            if indices is not None:
+                codes.append(_tasks(client, job, indices, deadline, given))
+                continue
             ended = _one(client, job, deadline)
         except KeyboardInterrupt:
             say(f"{job.name} goes on")
@@ -58,15 +64,32 @@ def _wait(client: Client, given: dict[str, Any], limit: float | None) -> int:
     return codes[0] if len(codes) == 1 else int(any(codes))
 
 
-def _named(client: Client, given: dict[str, Any]) -> tuple[list[Job], int]:
-    """The jobs, and the exit code of the first name that fits none; each such name is told."""
+def _tasks(client: Client, job: Job, indices: str, deadline: float | None, given: dict[str, Any]) -> int:
+    """Until these tasks of an array have ended; the job may go on."""
+    from ..tasks import wait_tasks
+
+    code = wait_tasks(client, job, indices, deadline, quiet=given["as_json"])
+    if given["pull"]:
+        from ..ending import pull_home
+        from ..live import LiveLine
+        from ..offer import say_pulled
+
+        with LiveLine() as line:
+            report, problem = pull_home(client, job, line, tasks=indices)
+        say_pulled(job, report, problem)
+    return code
+
+
+def _named(client: Client, given: dict[str, Any]) -> tuple[list[tuple[Job, str | None]], int]:
+    """The jobs (and which of their tasks), and the exit code of the first name that fits none; each such
+    name is told."""
     from ...model.errors import InvalidRequest, NotFound
     from ..failing import exit_code
 
     jobs, code = [], 0
     for name in dict.fromkeys(given["jobs"]):
         try:
-            jobs.append(client.job(name))
+            jobs.append(client.named(name))
         except (NotFound, InvalidRequest) as error:
             told = exit_code(error, ["--json"] if given["as_json"] else [])
             code = code or told

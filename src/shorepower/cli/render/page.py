@@ -16,14 +16,20 @@ from .table import pairs, state_colour
 __all__ = ["job_page"]
 
 _COMMAND_WIDTH = 300
+_ARRAY_WIDTH = 60
 
 
-def job_page(job: Job, spec: JobSpec | None, attempts: Sequence[Attempt], now: datetime) -> str:
-    """What ``show`` prints. Without spec and attempts: as far as it is known."""
+def job_page(
+    job: Job, spec: JobSpec | None, attempts: Sequence[Attempt], now: datetime, tasks: str = ""
+) -> str:
+    """What ``show`` prints. Without spec and attempts: as far as it is known. ``tasks``: how those of an
+    array stand."""
     reason = f" ({job.reason.value})" if job.reason else ""
     rows = [
         ("job", f"{job.name}  {job.id}"),
         ("state", job.state.value + reason),
+        ("tasks", tasks),
+        ("array", _array(spec)),
         ("why", job.why),
         ("asked for", f"{job.wanted.value}, not seen to have happened yet" if job.wanted else ""),
         ("stale", f"{job.cluster} is silent since {_moment(job.stale_since)}" if job.stale_since else ""),
@@ -41,6 +47,7 @@ def job_page(job: Job, spec: JobSpec | None, attempts: Sequence[Attempt], now: d
         ("secrets", " ".join(f"{name}=***" for name in spec.secrets) if spec else ""),
         *((f"attempt {one.number}", _attempt(one)) for one in attempts if len(attempts) > 1),
         ("output", f"shore logs {short_id(job.id)}" + ("" if job.state.ended else " -f")),
+        ("table", f"shore show {short_id(job.id)} --table" if job.array else ""),
     ]
     return pairs(rows, {"state": state_colour(job.state)})
 
@@ -61,6 +68,19 @@ def _command(spec: JobSpec | None) -> str:
         return ""
     text = shlex.join(spec.argv)
     return text if len(text) <= _COMMAND_WIDTH else text[:_COMMAND_WIDTH] + "…"
+
+
+def _array(spec: JobSpec | None) -> str:
+    array = spec.array if spec is not None else None
+    if array is None:
+        return ""
+    from ...model.array import spell_indices
+
+    parts = [spell_indices(array.ranges)[:_ARRAY_WIDTH]]
+    parts += [f"{array.max_parallel} at a time"] if array.max_parallel else []
+    parts += [f"{name}={','.join(values)}"[:_ARRAY_WIDTH] for name, values in array.grid.items()]
+    parts += [f"{array.row_count:,} rows of a file"] if array.row_count else []
+    return " · ".join(parts)
 
 
 def _project(job: Job, spec: JobSpec | None) -> str:

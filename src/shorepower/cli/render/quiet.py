@@ -93,7 +93,11 @@ def running_line(job: Job, runtime: str) -> str:
 def live_line(job: Job, elapsed_s: float) -> str:
     """``40 %  fold 2  1 min 12 s  2.8 of 8 GiB``."""
     parts = []
-    if job.progress is not None:
+    if job.array:
+        from .counts import live_words
+
+        parts.append(live_words(job))
+    elif job.progress is not None:
         if job.progress.fraction is not None:
             parts.append(percent(job.progress.fraction))
         parts.append(job.progress.text)
@@ -116,6 +120,10 @@ def home_line(report: PullReport, job: Job) -> str:
     names = [*report.written, *(instead for _, instead in report.beside)]
     word = "home" if job.state.ended and job.state is State.COMPLETED else "home so far"
     parts = [f"{word}: {listed(names)}" if names else ""]
+    if job.array:
+        from .counts import home_words
+
+        parts = [home_words(report, job)]
     over = [f"{path} {format_bytes(size)}" for path, size, why in report.left if why == OVER_THE_LIMIT]
     if over:
         parts.append(f"left there: {listed(over)}, fetched by: shore pull {short_id(job.id)}")
@@ -139,7 +147,8 @@ def beside_lines(report: PullReport) -> Sequence[str]:
 def _ending(job: Job) -> str:
     time = took(job.started_at, job.ended_at)
     if job.state is State.COMPLETED:
-        return f"completed in {time}" if time else "completed"
+        tasks = f"{job.task_count:,} tasks " if job.task_count > 1 else ""
+        return tasks + (f"completed in {time}" if time else "completed")
     word = _ENDS.get(job.reason, "failed") if job.reason else job.state.value.lower()
     after = f" after {time}" if time else ""
     why = _why(job)
@@ -148,6 +157,8 @@ def _ending(job: Job) -> str:
 
 def _why(job: Job) -> str:
     """What the word for the end does not say yet."""
+    if job.array:
+        return job.why
     if job.reason is Reason.EXIT_CODE and job.exit_code is not None:
         return f"exit code {job.exit_code}"
     if job.reason is Reason.SIGNAL and job.signal is not None:

@@ -12,7 +12,7 @@ from ...model.lifecycle import State
 from ..voice import clean, colour, is_terminal, paint, terminal_width
 from .figures import age, percent, short_ids, took
 
-__all__ = ["columns", "jobs_table", "pairs", "state_colour", "why_of"]
+__all__ = ["columns", "cut", "jobs_table", "pairs", "state_colour", "why_of", "width_of"]
 
 _COLOURS = {
     State.PENDING: "yellow",
@@ -31,7 +31,7 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[str]], paints: Sequen
     width = terminal_width() if is_terminal(sys.stdout) else 0
     on = colour(sys.stdout)
     cells = [[clean(cell) for cell in row] for row in [header, *rows]]
-    sizes = [max(_width(row[place]) for row in cells) for place in range(len(header))]
+    sizes = [max(width_of(row[place]) for row in cells) for place in range(len(header))]
     painted = header.index("STATE") if "STATE" in header and paints else -1
     lines = []
     for number, row in enumerate(cells):
@@ -40,9 +40,9 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[str]], paints: Sequen
         for place, cell in enumerate(row):
             last = place == len(row) - 1
             text = (
-                (_cut(cell, room) if width else cell)
+                (cut(cell, room) if width else cell)
                 if last
-                else cell + " " * (sizes[place] - _width(cell))
+                else cell + " " * (sizes[place] - width_of(cell))
             )
             room = max(room - sizes[place] - _GAP, 8)
             if number == 0:
@@ -71,7 +71,7 @@ def jobs_table(jobs: Sequence[Job], now: datetime) -> str:
     rows = [
         (
             short[job.id],
-            _cut(job.name, _NAME_WIDTH),
+            cut(job.name, _NAME_WIDTH),
             job.cluster,
             job.state.value,
             age(job.created_at, now),
@@ -91,13 +91,18 @@ def state_colour(state: State) -> str:
 def why_of(job: Job) -> str:
     """The one thing worth knowing about a job besides its state."""
     parts = []
-    if job.progress is not None and not job.state.ended:
+    if job.array and job.state in (State.RUNNING, State.SUSPENDED):
+        from .counts import progress_words
+
+        parts.append(progress_words(job))
+    elif job.progress is not None and not job.state.ended:
         if job.progress.fraction is not None:
             parts.append(percent(job.progress.fraction))
         parts.append(job.progress.text)
     elif job.state is State.COMPLETED:
         time = took(job.started_at, job.ended_at)
-        parts.append(f"took {time}" if time else "")
+        tasks = f"{job.task_count:,} tasks " if job.task_count > 1 else ""
+        parts.append(f"{tasks}took {time}" if time else "")
     if not parts or (job.state.ended and job.state is not State.COMPLETED):
         parts.append(job.why)
     if job.wanted is not None and not job.state.ended:
@@ -107,7 +112,7 @@ def why_of(job: Job) -> str:
     return "  ".join(part for part in parts if part)
 
 
-def _width(text: str) -> int:
+def width_of(text: str) -> int:
     """Columns of a terminal that a text takes. Source: Unicode, UAX #11."""
     if text.isascii():
         return len(text)
@@ -117,9 +122,10 @@ def _width(text: str) -> int:
     )
 
 
-def _cut(text: str, room: int) -> str:
-    if _width(text) <= room:
+def cut(text: str, room: int) -> str:
+    """No wider than there is room; what is cut ends in ``…``."""
+    if width_of(text) <= room:
         return text
-    while text and _width(text) > room - 1:
+    while text and width_of(text) > room - 1:
         text = text[:-1]
     return text + "…"
