@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..model.job import Job
 from ..model.lifecycle import Operation, State
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..model.task import Task
     from .client import Client
     from .pull import PullReport
+    from .python.outcome import CallWarning, Outcome
     from .task_home import IndexFile
 
 __all__ = ["JobHandle", "bring_home"]
@@ -26,6 +27,8 @@ class JobHandle:
 
     def __init__(self, client: Client, job: Job) -> None:
         self.client, self.job = client, job
+        self._known: Outcome | None = None
+        self._warnings: list[CallWarning] = []
 
     def __repr__(self) -> str:
         return f"<job {self.job.id} {self.job.name!r} {self.job.state.value}>"
@@ -71,6 +74,27 @@ class JobHandle:
     def output(self, *, follow: bool = True, task: int | None = None) -> Iterable[OutputPiece]:
         """Its output piece by piece."""
         return self.client.output(self.id, follow=follow, task=task)
+
+    def result(self, timeout_s: float | None = None) -> Any:
+        """The value of a call, once it is there. Raises what the function raised, with the traceback of
+        over there as its cause; NoValue when it came to none; TimeoutError, and the job goes on."""
+        return self._outcome(timeout_s).get()
+
+    def exception(self, timeout_s: float | None = None) -> BaseException | None:
+        """What `result` would raise, once that is known; None for a value. Raises TimeoutError."""
+        return self._outcome(timeout_s).error
+
+    def warnings(self, timeout_s: float | None = None) -> list[CallWarning]:
+        """The warnings that a call gave until its outcome. Raises TimeoutError."""
+        self._outcome(timeout_s)
+        return list(self._warnings)
+
+    def _outcome(self, timeout_s: float | None) -> Outcome:
+        if self._known is None:
+            from .python.outcome import read_outcome
+
+            self._known, self._warnings = read_outcome(self.client, self.id, timeout_s)
+        return self._known
 
     def files(self) -> tuple[FileEntry, ...]:
         """What came out of it so far."""
@@ -131,7 +155,7 @@ def bring_home(
         from .task_home import index_file, only
 
         entries = entries if tasks is None else only(entries, tasks)
-        index = index_file(client, job)
+        index = index_file(client.tasks(job.id), job.ended_at)
     report = pull(
         job,
         entries,

@@ -7,21 +7,18 @@ import io
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from msgspec import Struct
 
 from ..model.array import parse_indices
-from ..model.job import Job
 from ..model.results import FileEntry
+from ..model.task import Task
 from .incoming import Fetch
 from .placing import raw_path
 from .task_table import gather, write_csv
-from .tasks import TaskQuery, each
-
-if TYPE_CHECKING:
-    from .client import Client
 
 __all__ = ["AREA", "INDEX", "IndexFile", "index_file", "only", "task_path"]
 
@@ -60,11 +57,11 @@ class IndexFile(Struct, frozen=True, kw_only=True):
                 return
 
 
-def index_file(client: Client, job: Job) -> IndexFile:
-    """The table of all tasks as it stands now."""
+def index_file(tasks: Iterable[Task], ended_at: datetime | None) -> IndexFile:
+    """The table of these tasks; it bears the time of their end, or of now."""
     kept = TemporaryFile()  # noqa: SIM115 - it lives until the pull is over
     text = io.TextIOWrapper(kept, encoding="utf-8", errors="backslashreplace", newline="")
-    write_csv(gather(each(client, job.id, TaskQuery())), text)
+    write_csv(gather(tasks), text)
     text.flush()
     text.detach()
     size = kept.tell()
@@ -73,7 +70,7 @@ def index_file(client: Client, job: Job) -> IndexFile:
     entry = FileEntry(
         path=INDEX,
         kind="file",
-        mtime_ns=int(job.ended_at.timestamp() * 1e9) if job.ended_at else time.time_ns(),
+        mtime_ns=int(ended_at.timestamp() * 1e9) if ended_at else time.time_ns(),
         size_bytes=size,
         digest=f"sha256:{digest}",
         area=AREA,

@@ -23,6 +23,7 @@ _GAP = 2
 _WIDEST = 28
 """Columns of the terminal that one value may take, before any is cut for want of room."""
 _NARROWEST = 8
+_ALWAYS = ("INDEX", "STATE")
 
 
 class _Column(Struct):
@@ -134,6 +135,9 @@ def _fit(columns: list[_Column], room: int) -> list[str]:
     left: list[str] = []
     while _total(columns) > room:
         spare = [column for column in columns if column.given and not column.wanted]
+        spare = spare or [
+            column for column in columns if column.heading not in _ALWAYS and not column.wanted
+        ]
         if not spare:
             break
         columns.remove(spare[-1])
