@@ -78,8 +78,11 @@ class Order(Struct, frozen=True, kw_only=True):
     """So many tasks of it run at a time; None: as many as have room."""
     ended: TaskSet = TaskSet()
     """Tasks of an array of which the end is on record: they are never started or reported again."""
+    begun: TaskSet = TaskSet()
+    """Living tasks of an array that were observed to have started: one whose records are gone is lost and
+    never started again."""
     seen_running: bool = False
-    """It was observed to have started: if its records are gone, it is lost and never started again."""
+    """The same of the one task of a plain job."""
 
 
 class Where(StrEnum):
@@ -118,7 +121,8 @@ class OutputSource(ABC):
 
     @abstractmethod
     async def grown(self, stdout: int, stderr: int, timeout_s: float) -> bool:
-        """Wait until a stream is longer than the given size or the timeout passes; True if so."""
+        """Wait until a stream is longer than the given size or the timeout passes; True if so. Also of an
+        attempt that has not started: its first byte is not to wait for the news that it runs."""
 
     @abstractmethod
     async def size(self, stream: Stream) -> int:
@@ -173,6 +177,16 @@ class Cluster(ABC):
     @abstractmethod
     def output(self, submission: str, task: int, restart: int) -> OutputSource:
         """The output of one attempt, whether it runs, has ended, or has not started."""
+
+    async def next_output(self, submission: str, start: int, stop: int) -> int | None:
+        """The first task from ``start`` up to, not including, ``stop`` that has written output in its first
+        start; None when none has. Backends that can tell more cheaply do so."""
+        for task in range(start, stop):
+            source = self.output(submission, task, 0)
+            for stream in Stream:
+                if await source.size(stream):
+                    return task
+        return None
 
     @abstractmethod
     async def forget(self, submission: str) -> None:

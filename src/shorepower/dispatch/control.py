@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TypeAlias
 
 import structlog
 from anyio.abc import TaskStatus
@@ -13,7 +14,8 @@ from ..clusters.contract import Cluster, Order
 from ..host.contract import Clock
 from ..model.errors import InvalidRequest, ShorepowerError
 from ..model.lifecycle import Operation, Phase, State
-from ..store.contract import Control, Snapshot, Store, Transaction
+from ..store.contract import Control, Snapshot, Store, TaskControl, Transaction
+from .ledger import Ledger
 from .news import News
 from .orders import order_of
 from .places import DispatchSettings, Places
@@ -37,8 +39,8 @@ class Controls:
     ) -> None:
         self._cluster, self._store, self._places = cluster, store, places
         self._settings, self._clock, self._news = settings, clock, news
-        self._sent: dict[str, Sent] = {}
-        """By job: what was last sent."""
+        self._sent: dict[Key, Sent] = {}
+        """What was last sent."""
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
         """Send what is recorded until cancelled."""
@@ -56,12 +58,13 @@ class Controls:
         """Send each control that is new or was sent long ago; how many are still to be seen."""
         wanted = await self._store.read(self._wanted)
         now = self._clock.steady()
-        self._sent = {
-            one.control.job: self._sent[one.control.job] for one in wanted if one.control.job in self._sent
-        }
+        self._sent = {key: sent for one in wanted if (sent := self._sent.get(key := _key(one.control)))}
         for one in wanted:
-            sent = self._sent.get(one.control.job)
+            sent = self._sent.get(_key(one.control))
             if one.order is None:
+                continue
+            if not one.order.tasks:
+                await self._store.write(partial(self._over, control=one.control))
                 continue
             if sent is None or (sent.serial, sent.handle) != (one.control.serial, one.order.handle):
                 await self._send(one.control, one.order, now)
@@ -73,18 +76,21 @@ class Controls:
         return len(wanted)
 
     def _wanted(self, view: Snapshot) -> list[Wanted]:
+        name = self._cluster.name
         found = []
-        for control in view.controls(self._cluster.name):
+        for control in (*view.controls(name), *view.task_controls(name)):
             job, spec = view.job(control.job), view.spec(control.job)
             open_ = [
                 one for one in view.submissions(control.job) if one.phase in (Phase.HANDING, Phase.HANDED)
             ]
             if job is not None and spec is not None:
                 order = order_of(job, spec, open_[-1], self._places) if open_ else None
+                if order is not None and isinstance(control, TaskControl):
+                    order = replace(order, tasks=Ledger(view, job).living(control.tasks))
                 found.append(Wanted(control=control, state=job.state, order=order))
         return found
 
-    async def _send(self, control: Control, order: Order, now: float) -> None:
+    async def _send(self, control: Control | TaskControl, order: Order, now: float) -> None:
         try:
             await self._cluster.control(order, control.operation)
         except InvalidRequest as refusal:
@@ -92,10 +98,13 @@ class Controls:
         except Exception as fault:  # whatever a backend says: it is asked for until it is seen
             log.warning("operation not sent; trying again", job=control.job, cause=type(fault).__name__)
             return
-        self._sent[control.job] = Sent(serial=control.serial, handle=order.handle, at=now)
+        self._sent[_key(control)] = Sent(serial=control.serial, handle=order.handle, at=now)
 
-    def _over(self, tx: Transaction, *, control: Control, why: str | None = None) -> None:
+    def _over(self, tx: Transaction, *, control: Control | TaskControl, why: str | None = None) -> None:
         """Nothing more is to be done: it cannot be (``why``), or it is so already and was never news."""
+        if isinstance(control, TaskControl):
+            tx.drop_task_control(control.job, control.serial)
+            return
         tx.drop_control(control.job, control.serial)
         job = tx.job(control.job)
         if job is not None and job.wanted is control.operation and not job.state.ended:
@@ -103,10 +112,18 @@ class Controls:
             tx.append_event(self._clock.now(), "job.control", told, {"wanted": None, "why": told.why})
 
 
+Key: TypeAlias = tuple[str, Operation | None]
+"""A job, and the operation if it is one on some of its tasks."""
+
+
+def _key(control: Control | TaskControl) -> Key:
+    return control.job, control.operation if isinstance(control, TaskControl) else None
+
+
 class Wanted(Struct, frozen=True, kw_only=True):
     """A control, the job's state, and the order it is about; None while no cluster has one."""
 
-    control: Control
+    control: Control | TaskControl
     state: State
     order: Order | None
 

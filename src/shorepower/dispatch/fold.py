@@ -26,7 +26,7 @@ from ..model.tasks import TaskSet
 from ..store.contract import Transaction
 from .fold_tasks import DISPATCHER, TaskMetrics, fold_tasks
 
-__all__ = ["GIVEN_UP", "cancel", "close", "fold", "request"]
+__all__ = ["GIVEN_UP", "cancel", "close", "fold", "forbid_ended", "request"]
 
 
 def fold(
@@ -176,9 +176,14 @@ def _settled(job: Job, operation: Operation) -> bool:
     return job.wanted is None and job.state is _SEEN_BY.get(operation)
 
 
-def _may(job: Job, operation: Operation) -> None:
+def forbid_ended(job: Job, operation: Operation) -> None:
+    """Raises Conflict for a job that has ended."""
     if job.state.ended:
         raise Conflict(f"job {job.id} has ended ({job.state}); nothing is left to {operation}")
+
+
+def _may(job: Job, operation: Operation) -> None:
+    forbid_ended(job, operation)
     if operation in _STOPS:
         return
     if job.wanted in _STOPS:

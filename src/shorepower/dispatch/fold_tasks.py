@@ -26,7 +26,7 @@ from ..model.usage import Usage
 from ..store.contract import Transaction
 from .ledger import Ledger
 
-__all__ = ["DISPATCHER", "TaskMetrics", "fold_tasks"]
+__all__ = ["DISPATCHER", "TaskMetrics", "fold_tasks", "has_figures"]
 
 DISPATCHER = "dispatcher"
 """The source of what no cluster saw."""
@@ -77,7 +77,7 @@ class _Batch:
             self._waits = seen
             if not seen.restart:
                 return  # within the first start nothing goes back to waiting
-        if seen.state.ended and not _has_figures(seen):
+        if seen.state.ended and not has_figures(seen):
             ended = self._ledger.end(tasks, letter_of(seen.state, seen.reason), seen.restart)
             self._ended(seen, ended)
             return
@@ -227,7 +227,7 @@ class _Batch:
         return f": {', '.join(named)}" + (f" and {more:,} more" if more else "")
 
 
-def _has_figures(seen: Observation) -> bool:
+def has_figures(seen: Observation) -> bool:
     """Whether an end tells more of a task than that it ended, and why."""
     told = (seen.exit_code, seen.signal, seen.started_at, seen.usage)
     return any(one is not None for one in told)

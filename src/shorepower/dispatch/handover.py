@@ -22,13 +22,16 @@ from ..model.errors import InvalidRequest, ShorepowerError, StorageFault, Submit
 from ..model.job import Job, JobSpec, Submission
 from ..model.lifecycle import Operation, Phase, Reason, State
 from ..store.contract import Snapshot, Store, Transaction
+from .begun import settle_absent, with_known
 from .fold import cancel, close, fold
+from .fold_tasks import TaskMetrics
 from .fresh import Fresh, Known
 from .leftovers import Leftovers
 from .news import News
 from .orders import order_of
 from .places import DispatchSettings, Places
 from .prepare import prepare
+from .task_metrics import MetricsReader
 
 __all__ = ["Handover", "open_orders"]
 
@@ -55,6 +58,7 @@ class Handover:
         self._places, self._settings, self._clock, self._news = places, settings, clock, news
         self._leftovers = Leftovers(store, places)
         self._staging = CapacityLimiter(settings.stage_workers)
+        self._metrics = MetricsReader(store, places)
         self._asks = 0
         """How often in a row the cluster could not say what became of something."""
         self._refusals = 0
@@ -215,7 +219,8 @@ class Handover:
         findings = await self._cluster.adopt(orders) if orders else ()
         settled = Settled()
         if findings:
-            settled = await self._store.write(partial(self._settle, findings=findings))
+            metrics = await self._metrics.read(seen for one in findings for seen in one.observations)
+            settled = await self._store.write(partial(self._settle, findings=findings, metrics=metrics))
             self._news.tell("saving")
             await self._leftovers.drop_secrets(settled.changed)
         self._ask_all = False
@@ -227,7 +232,7 @@ class Handover:
             self._busy.add(submission)
         return len(again) < len(settled.due)
 
-    def _settle(self, tx: Transaction, *, findings: Sequence[Finding]) -> Settled:
+    def _settle(self, tx: Transaction, *, findings: Sequence[Finding], metrics: TaskMetrics) -> Settled:
         now = self._clock.now()
         settled = Settled()
         stopped = {
@@ -241,7 +246,7 @@ class Handover:
                 continue
             if finding.where is Where.FOUND:
                 tx.put_submission(replace(submission, phase=Phase.HANDED, handle=finding.handle))
-                settled.changed += fold(tx, finding.observations, now)
+                settled.changed += fold(tx, finding.observations, now, metrics=metrics)
             elif finding.where is Where.ABSENT:
                 _absent(tx, submission, stopped.get(submission.job), settled, now)
         return settled
@@ -281,7 +286,7 @@ def open_orders(
     """The orders of all submissions that a cluster has or may have, oldest first; or of ``only`` these."""
     open_ = view.submissions_in(cluster, (Phase.HANDING, Phase.HANDED))
     known = [entry for one in open_ if (only is None or one.id in only) and (entry := _known(view, one))]
-    return [order_of(job, spec, submission, places) for job, spec, submission in known]
+    return [with_known(view, order_of(job, spec, submission, places)) for job, spec, submission in known]
 
 
 def _known(view: Snapshot, submission: Submission) -> Known | None:
@@ -293,8 +298,12 @@ def _absent(
     tx: Transaction, submission: Submission, stopped: Operation | None, settled: Settled, now: datetime
 ) -> None:
     """It is proved that the cluster has it not: send it again, unless it was stopped or seen to start."""
-    attempt = tx.attempt(submission.job, 0, submission.attempt)
-    if attempt is not None and attempt.state is not State.PENDING:
+    job, attempt = tx.job(submission.job), tx.attempt(submission.job, 0, submission.attempt)
+    is_array = job is not None and job.array
+    ended = settle_absent(tx, job, submission, now) if job is not None and job.array else None
+    if ended is not None and ended.state.ended:
+        pass
+    elif not is_array and attempt is not None and attempt.state is not State.PENDING:
         lost = "the cluster knows nothing of it any more"
         ended = close(tx, submission, State.FAILED, Reason.LOST, lost, now)
     elif stopped is not None:
@@ -314,7 +323,7 @@ def _mark_handing(tx: Transaction, ready: Sequence[Prepared]) -> tuple[list[Prep
         current = tx.submission(submission.id)
         if current is not None and current.phase is Phase.DUE:
             tx.put_submission(replace(submission, phase=Phase.HANDING, tries=current.tries))
-            marked.append((submission, order))
+            marked.append((submission, with_known(tx, order)))
         elif current is None or not current.workdir:
             passed.append(submission.id)
     return marked, passed

@@ -103,17 +103,24 @@ class Ledger:
                 kept[number] = mine
         return any(map(restarted, kept.values()))
 
+    def living(self, tasks: TaskSet) -> TaskSet:
+        """Those of these that have not ended."""
+        return TaskSet.joined(self._living(tasks))
+
     def lives(self, tasks: TaskSet) -> bool:
         """Whether one of these has not ended."""
-        return any(
-            next(runs_of(bytes(self._chunk(number)[start:stop]), _LIVING_LETTERS), None)
-            for number, start, stop in self._parts(tasks)
-        )
+        return next(self._living(tasks), None) is not None
 
-    def chunks(self) -> Iterator[tuple[int, bytes]]:
-        """(position of the first, letters) of all tasks, in order."""
+    def _living(self, tasks: TaskSet) -> Iterator[tuple[int, int]]:
+        for number, start, stop in self._parts(tasks):
+            base = number * CHUNK + start
+            for first, last in runs_of(bytes(self._chunk(number)[start:stop]), _LIVING_LETTERS):
+                yield base + first, base + last
+
+    def chunks(self, begin: int = 0) -> Iterator[tuple[int, bytes]]:
+        """(position of the first, letters) of all tasks from a chunk on, in order."""
         last = (self._count - 1) // CHUNK
-        for first in range(0, last + 1, _READ_AHEAD):
+        for first in range(begin, last + 1, _READ_AHEAD):
             kept = self._view.task_letters(self._job, first, min(first + _READ_AHEAD - 1, last))
             for number in range(first, min(first + _READ_AHEAD, last + 1)):
                 mine = self._letters.get(number)

@@ -25,6 +25,7 @@ from .leftovers import Leftovers
 from .news import News
 from .places import DispatchSettings, Places
 from .prepare import is_untouched
+from .task_metrics import MetricsReader
 
 __all__ = ["Standing", "Watch"]
 
@@ -63,6 +64,7 @@ class Watch:
         self._cluster, self._store, self._standing = cluster, store, standing
         self._places, self._settings, self._clock, self._news = places, settings, clock, news
         self._disk = CapacityLimiter(1)
+        self._metrics = MetricsReader(store, places)
         self._leftovers = Leftovers(store, places)
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
@@ -74,10 +76,13 @@ class Watch:
 
     async def _keep(self, seen: Sequence[Observation]) -> None:
         wait_s = self._settings.retry_first_s
-        untouched = await self._untouched({one.submission for one in seen if one.state.ended})
+        untouched, arrays = await self._look({one.submission for one in seen if one.state.ended})
         while True:
             try:
-                folding = partial(fold, news=seen, now=self._clock.now(), untouched=untouched)
+                metrics = await self._metrics.read(one for one in seen if one.submission in arrays)
+                folding = partial(
+                    fold, news=seen, now=self._clock.now(), untouched=untouched, metrics=metrics
+                )
                 changed = await self._store.write(folding)
                 break
             except ShorepowerError as fault:
@@ -90,14 +95,19 @@ class Watch:
         empty = [name for name in untouched if split_submission_id(name)[0] in without]
         await self._leftovers.drop(changed, empty)
 
-    async def _untouched(self, ended: Iterable[str]) -> frozenset[str]:
-        """Those whose working folder is empty; it is of no use any more once that is recorded."""
+    async def _look(self, ended: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
+        """(those whose working folder is empty, and of no use any more once that is recorded; those that
+        are arrays)."""
         works = {name: self._places.work(name) for name in ended}
 
-        def look() -> frozenset[str]:
-            return frozenset(name for name, work in works.items() if is_untouched(work))
+        def look() -> tuple[frozenset[str], frozenset[str]]:
+            arrays = frozenset(name for name, work in works.items() if (work / "tasks").is_dir())
+            plain = ((name, work) for name, work in works.items() if name not in arrays)
+            return frozenset(name for name, work in plain if is_untouched(work)), arrays
 
-        return await to_thread.run_sync(look, limiter=self._disk) if works else frozenset()
+        if not works:
+            return frozenset(), frozenset()
+        return await to_thread.run_sync(look, limiter=self._disk)
 
     async def keep_informed(self) -> None:
         """Ask for the cluster's information now and then, until cancelled."""
