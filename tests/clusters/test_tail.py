@@ -166,3 +166,26 @@ def test_what_is_written_while_one_looks_is_no_gap(tmp_path, monkeypatch):
         assert kept_from(fd) == 0
     finally:
         os.close(fd)
+
+
+async def test_no_file_is_looked_for_seldom_and_its_beginning_is_seen_at_once(tmp_path, looks):
+    part = Spool(tmp_path / "spool").part("abc-1", 0, 0)
+    tails, woken = Tails(), []
+    source = tails.source(part)
+
+    async def follow():
+        woken.append(await source.grown(0, 0, 20))
+
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(follow)
+        await anyio.sleep(1.0)
+        before = len(looks)
+        await anyio.sleep(1.0)
+        assert len(looks) - before <= 4
+        part.folder.mkdir(parents=True)
+        part.output(Stream.STDOUT).write_bytes(b"x")
+        began = anyio.current_time()
+        tails.begun(part)
+    assert woken == [True]
+    assert anyio.current_time() - began < 0.5  # half of what it waits between two looks of its own
+    assert await source.size(Stream.STDERR) == 0

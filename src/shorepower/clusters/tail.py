@@ -1,7 +1,8 @@
 """Output that lies in spool files, readable while it grows.
 
 All followers of an attempt share one `Tail`. While at least one of them waits, one of them looks at the
-sizes: often just after something happened, then less and less. Nobody waits, nothing looks.
+sizes: often just after something happened, then less and less; seldom while there is no file yet. Nobody
+waits, nothing looks.
 """
 
 from __future__ import annotations
@@ -26,8 +27,12 @@ T = TypeVar("T")
 
 _FIRST_WAIT_S = 0.002
 _LONGEST_WAIT_S = 0.1
+_NO_FILE_WAIT_S = 1.0
+"""Between two looks for a file: a backend that knows of its beginning says so."""
 _SLOWER = 1.4
 _READERS_AT_ONCE = 8
+_ABSENT = -1
+"""The size of a file that is not there."""
 LARGEST_READ = 8 << 20
 
 
@@ -36,8 +41,9 @@ class Tail:
 
     def __init__(self, part: Part, limiter: CapacityLimiter) -> None:
         self._part, self._limiter = part, limiter
-        self.sizes = (0, 0)
+        self.sizes = (_ABSENT, _ABSENT)
         self._changed = anyio.Event()
+        self._begun = anyio.Event()
         self._looking = False
         self._wait_s = _FIRST_WAIT_S
 
@@ -48,6 +54,10 @@ class Tail:
             while not self._longer(stdout, stderr):
                 await self._next_change()
         return self._longer(stdout, stderr)
+
+    def begun(self) -> None:
+        """It was just started: its first byte may come any moment."""
+        self._begun.set()
 
     def _longer(self, stdout: int, stderr: int) -> bool:
         return self.sizes[0] > stdout or self.sizes[1] > stderr
@@ -61,12 +71,20 @@ class Tail:
         try:
             before = self.sizes
             while self.sizes == before:
-                await anyio.sleep(self._wait_s)
-                self._wait_s = min(self._wait_s * _SLOWER, _LONGEST_WAIT_S)
+                await self._pause()
                 await self._look()
         finally:
             self._looking = False
             self._tell()  # also when cancelled: another follower takes over
+
+    async def _pause(self) -> None:
+        with anyio.move_on_after(self._wait_s):
+            await self._begun.wait()
+        if self._begun.is_set():
+            self._begun, self._wait_s = anyio.Event(), _FIRST_WAIT_S
+            await anyio.sleep(_FIRST_WAIT_S)
+        longest_s = _NO_FILE_WAIT_S if self.sizes == (_ABSENT, _ABSENT) else _LONGEST_WAIT_S
+        self._wait_s = min(self._wait_s * _SLOWER, longest_s)
 
     async def _look(self) -> None:
         sizes = await to_thread.run_sync(_sizes, self._part, limiter=self._limiter)
@@ -94,6 +112,12 @@ class Tails:
             self._tails[key] = tail = Tail(part, self._limiter)
         return SpoolOutput(part, tail, self._limiter)
 
+    def begun(self, part: Part) -> None:
+        """An attempt was just started: whoever follows it looks at once."""
+        tail = self._tails.get((part.submission, part.task, part.restart))
+        if tail is not None:
+            tail.begun()
+
     def __len__(self) -> int:
         return len(self._tails)
 
@@ -111,7 +135,7 @@ class SpoolOutput(OutputSource):
         return await self._tail.grown(stdout, stderr, timeout_s)
 
     async def size(self, stream: Stream) -> int:
-        return await self._in_thread(partial(_size, self._part, stream))
+        return max(0, await self._in_thread(partial(_size, self._part, stream)))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await to_thread.run_sync(work, limiter=self._limiter)
@@ -121,7 +145,7 @@ def _size(part: Part, stream: Stream) -> int:
     try:
         return part.output(stream).stat(follow_symlinks=False).st_size
     except FileNotFoundError:
-        return 0
+        return _ABSENT
 
 
 def _sizes(part: Part) -> tuple[int, int]:

@@ -17,7 +17,6 @@ from ...model.lifecycle import Observation, Operation, Reason, State
 from ..contract import Cluster, Finding, Live, Order, OutputSource, Where
 from ..records import UnknownRecord
 from ..spool import Spool
-from ..tail import Tails
 from .ender import Ender
 from .find import Alive, find_out
 from .job import LocalJob, Settings, Site, Stage, only_task
@@ -64,7 +63,6 @@ class LocalCluster(Cluster):
         self._supervisor = Supervisor(self._site, self._line.give_back, self._line.queue.hold)
         self._ender = Ender(self._site, self._begin)
         self._sweep = Sweep(self._site, self._running, self._ender)
-        self._tails = Tails()
 
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
         async with create_task_group() as tasks:
@@ -102,7 +100,7 @@ class LocalCluster(Cluster):
         return self._sweep.live
 
     def output(self, submission: str, task: int, restart: int) -> OutputSource:
-        return self._tails.source(self._site.spool.part(submission, task, restart))
+        return self._site.tails.source(self._site.spool.part(submission, task, restart))
 
     async def forget(self, submission: str) -> None:
         if submission in self._jobs:

@@ -22,6 +22,7 @@ from ...model.usage import Usage
 from ..contract import Order
 from ..records import Note
 from ..spool import Part, Spool
+from ..tail import Tails
 from .mailbox import Mailbox
 from .outcome import End
 from .queue import Demand, Grant
@@ -65,6 +66,7 @@ class Site:
         """As last counted."""
         self.hostname = socket.gethostname()
         self.mail = Mailbox()
+        self.tails = Tails()
         self.families = Families()
         self._files = CapacityLimiter(_SPOOL_THREADS)
         self._signals = CapacityLimiter(_SIGNAL_THREADS)

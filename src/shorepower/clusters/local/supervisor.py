@@ -142,6 +142,7 @@ class Supervisor:
                 return self._not_started(f"it could not be started: {fault}")
             else:
                 job.stage = Stage.RUNNING
+                self._site.tails.begun(job.part)
                 return None
             if job.ending is not None:
                 now = self._site.clock.now()
