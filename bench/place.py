@@ -55,7 +55,7 @@ def place() -> Iterator[Place]:
     root = Path(tempfile.mkdtemp(prefix="shore-bench-"))
     runtime = root / "run"
     runtime.mkdir(mode=0o700)
-    env = {key: value for key, value in os.environ.items() if not key.startswith("SHORE")}
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("SHORE", "PYTHON"))}
     env |= {
         "HOME": str(root / "home"),
         "SHORE_STATE_DIR": str(root / "state"),

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from support.front_thread import front_thread
+from support.place import a_place
 
 HEAVY = {
     "asyncio",
@@ -38,7 +40,6 @@ main(sys.argv[2:])
 
 def loaded(folder: Path, *words: str, server: str = "") -> set[str]:
     """Every module that one command line loads in an interpreter of its own; without a server, or with."""
-    told = folder / "modules"
     env = {
         "HOME": str(folder),
         "PATH": os.environ["PATH"],
@@ -46,10 +47,23 @@ def loaded(folder: Path, *words: str, server: str = "") -> set[str]:
         "SHORE_STATE_DIR": str(folder / "state"),
         "SHORE_SERVER": server,
     }
-    subprocess.run(
-        [sys.executable, "-c", _CODE, told, *words], env=env, capture_output=True, timeout=60, check=False
+    return told_by(folder, *words, env=env)[0]
+
+
+def told_by(
+    folder: Path, *words: str, env: Mapping[str, str], cwd: Path | None = None
+) -> tuple[set[str], int]:
+    """(the modules that a command line loads, its exit code); they are noted in a folder."""
+    told = folder / "modules"
+    done = subprocess.run(
+        [sys.executable, "-c", _CODE, told, *words],
+        env=env,
+        cwd=cwd,
+        capture_output=True,
+        timeout=60,
+        check=False,
     )
-    return set(json.loads(told.read_text()))
+    return set(json.loads(told.read_text())), done.returncode
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +131,24 @@ def test_looking_at_jobs_loads_little(tmp_path: Path, words: list[str], bare: se
         found = loaded(tmp_path, *words, server=front.url) - bare
 
     assert not found & (HEAVY | {"pathspec", "zstandard", "tomlkit", "subprocess", "difflib"})
+
+
+@pytest.mark.flow
+def test_a_run_of_what_is_known_loads_little(tmp_path: Path, bare: set[str]) -> None:
+    rare = {"pathspec", "zstandard", "tomlkit", "tomllib", "subprocess", "difflib", "asyncio"}
+    with a_place(tmp_path) as place:
+        place.write("x.sh", "echo said > out.txt\n")
+        assert place.shore("run", "x.sh").code == 0
+
+        run, code = told_by(tmp_path, "run", "x.sh", env=place.env, cwd=place.project)
+        sent, _ = told_by(tmp_path, "submit", "x.sh", env=place.env, cwd=place.project)
+
+    assert code == 0
+    assert "shorepower.client.pull" in run
+    assert not (run - bare) & (HEAVY | rare)
+    # The first half of a run; what brings results home is loaded while the job runs.
+    later = {"shorepower.client.pull", "shorepower.client.landing", "shorepower.cli.ending", "shutil"}
+    assert not (sent - bare) & (HEAVY | rare | later)
 
 
 def test_the_package_itself_loads_nothing() -> None:

@@ -71,6 +71,12 @@ def test_a_changed_time_sends_tree_objects_only(source: Path, server: Server, tm
     assert [pack.blob_count for pack in server.packs] == [1]
 
 
+def test_what_is_small_goes_out_as_it_is(source: Path, server: Server, tmp_path: Path) -> None:
+    send_project(source, server, tmp_path / "cache")
+
+    assert [pack.encoding for pack in server.packs] == [None]
+
+
 def test_packs_are_bounded_and_compressed_when_that_helps(server: Server, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()

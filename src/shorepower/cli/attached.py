@@ -11,7 +11,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -85,10 +85,11 @@ class Attached:
         self._began = time.monotonic()
         self._asking = False
 
-    def follow(self) -> Job | None:
+    def follow(self, meanwhile: Callable[[], object] | None = None) -> Job | None:
         """Until all output is written and the job has ended; None when it was left running.
 
-        Raises what the listening threads met.
+        ``meanwhile`` is done once, while the job begins; it must not wait for anything. Raises what the
+        listening threads met.
         """
         for listen in (self._listen_output, self._listen_job):
             threading.Thread(target=listen, daemon=True).start()
@@ -96,11 +97,14 @@ class Attached:
             try:
                 ended = self._loop()
             finally:
+                if meanwhile is not None:
+                    meanwhile()
                 self._over.set()
                 self._reader.abort()
         if not ended:
             return None
-        self.job = self.client.wait(self.job.id, results=False)
+        if not self.job.state.ended:
+            self.job = self.client.wait(self.job.id, results=False, known=self.job)
         self._say_running(self.job)
         return self.job
 

@@ -5,6 +5,7 @@ Nothing but click is imported here, so that ``shore --version`` and completion a
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -62,6 +63,10 @@ _MODULES = {
 } | _HIDDEN
 
 
+_GARBAGE_AFTER = 20_000
+"""Objects that a command may make before rubbish is looked for: most are over before."""
+
+
 class _Verbs(click.Group):
     """Loads a verb's module when it is asked for."""
 
@@ -110,10 +115,13 @@ def shore() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command line and exit with its code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if not _HIDDEN.keys() & words[:1]:
+        gc.set_threshold(_GARBAGE_AFTER)
     try:
         code = shore.main(words, prog_name="shore", standalone_mode=False)
     except BaseException as error:
         from .failing import exit_code
 
         code = exit_code(error, words)
+    gc.freeze()  # the interpreter would walk through all of it twice more before it ends
     sys.exit(code if isinstance(code, int) else 0)

@@ -117,11 +117,18 @@ class Client:
         """How a job stands; with ``revision`` as soon as it is newer, or after ``wait_s``."""
         return self._ask(requests.job(name, revision=revision, wait_s=wait_s))
 
-    def wait(self, name: str, *, timeout_s: float | None = None, results: bool = True) -> Job:
-        """The job once it has ended and (``results``) what it wrote is collected. Raises TimeoutError;
-        the job goes on."""
+    def wait(
+        self,
+        name: str,
+        *,
+        timeout_s: float | None = None,
+        results: bool = True,
+        known: Job | None = None,
+    ) -> Job:
+        """The job once it has ended and (``results``) what it wrote is collected; ``known`` is how it stood
+        when it was last asked for. Raises TimeoutError; the job goes on."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        job = self.job(name)
+        job = known or self.job(name)
         while not (job.state.ended and not (results and job.results.state.value == "saving")):
             wait_s = WAIT_S
             if deadline is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
@@ -124,6 +123,8 @@ def _why_wider(root: Path) -> str:
 
 def _is_workspace_of(root: Path, member: Path) -> bool:
     """Source: docs.astral.sh/uv/concepts/projects/workspaces: members and exclude are globs."""
+    import tomllib
+
     try:
         table = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]
         parts = member.relative_to(root).parts

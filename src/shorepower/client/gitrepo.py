@@ -7,11 +7,14 @@ a repository names.
 from __future__ import annotations
 
 import os
-import subprocess
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..model.patterns import Rules, lines_of
+
+if TYPE_CHECKING:
+    import subprocess
 
 __all__ = ["Repository", "read_lines", "repository_top", "superproject"]
 
@@ -131,6 +134,8 @@ def _common_dir(git_dir: Path) -> Path:
 
 
 def _start(folder: Path, *argv: str) -> subprocess.Popen[bytes] | None:
+    import subprocess
+
     env = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
     env |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     quiet = subprocess.DEVNULL
@@ -151,9 +156,11 @@ def _finish(process: subprocess.Popen[bytes] | None) -> tuple[bool, bytes]:
     """(whether it said something, what)."""
     if process is None:
         return False, b""
+    from subprocess import TimeoutExpired
+
     try:
         output, _ = process.communicate(timeout=_GIT_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
+    except TimeoutExpired:
         process.kill()
         process.communicate()
         return False, b""

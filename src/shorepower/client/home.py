@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
-import subprocess
 import sys
-import uuid
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -70,6 +68,8 @@ def machine_id() -> str:
     if not found and sys.platform in _MACHINE_PROGRAMS:
         found = _asked(_MACHINE_PROGRAMS[sys.platform])
     if not found:
+        import uuid
+
         found = f"{socket.gethostname()} {uuid.getnode()}"
     return hashlib.sha256(f"shorepower {found}".encode()).hexdigest()[:32]
 
@@ -112,6 +112,8 @@ def _read(file: str) -> str:
 
 def _asked(argv: Sequence[str]) -> str:
     """The first UUID that a program of the system says."""
+    import subprocess
+
     try:
         said = subprocess.run(argv, capture_output=True, text=True, timeout=5, check=False).stdout
     except (OSError, ValueError, subprocess.TimeoutExpired):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -170,6 +169,8 @@ def _asked_version(program: str, cache_dir: Path | None) -> str:
 
 def _say_version(command: Sequence[str]) -> str:
     try:
+    import subprocess
+
         done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -129,7 +127,7 @@ class Ledger:
             if number == 0:
                 continue
             if now - touched > UNDO_KEEP_S or total > UNDO_MOST_BYTES:
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
 
 
 class Book:
@@ -182,13 +180,34 @@ class Book:
         self._by_path.setdefault(line.path, []).append(line)
 
     def _append(self, line: dict[str, Any]) -> None:
-        data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        data = _spelled(line) + b"\n"
         fd = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
         try:
             if os.write(fd, data) != len(data):
                 raise OSError(errno.ENOSPC, "No space left on device", str(self._file))
         finally:
             os.close(fd)
+
+
+# What few of those who ask for paths need is imported here. JSON is Python's own: a path may be no Unicode.
+
+
+def _spelled(value: dict[str, Any]) -> bytes:
+    import json
+
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _read(text: bytes) -> Any:
+    import json
+
+    return json.loads(text)
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _standing(lines: Sequence[Line], job: str) -> list[Line]:
@@ -216,7 +235,7 @@ def _read_lines(file: Path, only: bytes = b"") -> list[Line]:
     for text in data.split(b"\n")[1:]:
         if text and only in text:
             try:
-                found.append(msgspec.convert(json.loads(text), Line))
+                found.append(msgspec.convert(_read(text), Line))
             except ValueError:
                 continue
     return found
@@ -225,7 +244,7 @@ def _read_lines(file: Path, only: bytes = b"") -> list[Line]:
 def _folder_of(file: Path) -> str:
     try:
         with open(file, "rb") as opened:
-            return str(json.loads(opened.readline())["folder"])
+            return str(_read(opened.readline())["folder"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 
@@ -236,7 +255,7 @@ def _mend(file: Path, folder: Path) -> None:
     first, *rest = data.split(b"\n")
     if _folder_of(file) == str(folder) and rest[-1:] == [b""] and len(data) <= _COMPACT_BYTES:
         return
-    header = json.dumps({"v": 1, "folder": str(folder)}).encode()
+    header = _spelled({"v": 1, "folder": str(folder)})
     lines = [line for line in (rest if _folder_of(file) else [first, *rest]) if line]
     temporary = file.with_suffix(".new")
     temporary.write_bytes(b"\n".join([header, *lines[-_COMPACT_LINES:], b""]))

@@ -314,7 +314,7 @@ class _Preparation:
         return given
 
     def _spec(self, argv: tuple[str, ...], resources: Resources, view: ProjectView | None) -> JobSpec:
-        from .pull import machine_id
+        from .home import machine_id
 
         options, root = self.options, self.found.root
         typed = self.words[0] if self.words else ""

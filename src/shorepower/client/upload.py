@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-import zstandard
 from msgspec import Struct
 
 from ..model.tree import CHUNK_BYTES
@@ -24,6 +23,8 @@ __all__ = ["FileKeepsChanging", "Pack", "SendProgress", "Sent", "upload"]
 _PAGE = 10_000
 """Digests in one question."""
 _PACK_BYTES = 16 << 20
+_WORTH_IT_BYTES = 4 << 10
+"""What is smaller goes out sooner as it is."""
 _TRIES = 3
 _TELL_EVERY_S = 0.05
 
@@ -119,7 +120,7 @@ class _Upload:
         compress: bool,
     ) -> None:
         self._view, self._missing, self._send, self._teller = view, missing, send, teller
-        self._compressor = zstandard.ZstdCompressor(level=1) if compress else None
+        self._compress = compress
         self._sent_bytes = 0
         self._sent_paths: set[bytes] = set()
 
@@ -130,7 +131,7 @@ class _Upload:
         root = snapshot.build()
         self._teller.begin("asking", 0)
         wanted, folders = self._ask(root, thorough)
-        for pack in _packs(self._blobs(folders, wanted, snapshot.held), self._compressor):
+        for pack in _packs(self._blobs(folders, wanted, snapshot.held), self._compress):
             self._send(pack)
             self._sent_bytes += len(pack.body)
         return Sent(
@@ -197,25 +198,25 @@ def _size_of(folders: Sequence[BuiltFolder], wanted: set[str]) -> int:
     return size
 
 
-def _packs(
-    blobs: Iterable[tuple[str, bytes]], compressor: zstandard.ZstdCompressor | None
-) -> Iterator[Pack]:
+def _packs(blobs: Iterable[tuple[str, bytes]], compress: bool) -> Iterator[Pack]:
     frames: list[bytes] = []
     size = 0
     for digest, data in blobs:
         if frames and size + len(data) > _PACK_BYTES:
-            yield _pack(frames, compressor)
+            yield _pack(frames, compress)
             frames, size = [], 0
         frames.append(encode_frame({"digest": digest}, data))
         size += len(data)
     if frames:
-        yield _pack(frames, compressor)
+        yield _pack(frames, compress)
 
 
-def _pack(frames: list[bytes], compressor: zstandard.ZstdCompressor | None) -> Pack:
+def _pack(frames: list[bytes], compress: bool) -> Pack:
     body = b"".join(frames)
-    if compressor is not None:
-        packed = compressor.compress(body)
+    if compress and len(body) > _WORTH_IT_BYTES:
+        import zstandard
+
+        packed = zstandard.ZstdCompressor(level=1).compress(body)
         if len(packed) < 0.95 * len(body):
             return Pack(body=packed, encoding="zstd", blob_count=len(frames))
     return Pack(body=body, encoding=None, blob_count=len(frames))

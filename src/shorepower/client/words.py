@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -74,6 +73,8 @@ def _no_such_script(typed: str, cwd: Path) -> str:
         return f"no script {typed!r}: there is no folder {str(folder)!r} to read"
     known = [name for name in names if suffix_of(name) in SUFFIXES]
     name = Path(typed).name
+    from difflib import get_close_matches
+
     if near := get_close_matches(name, known, 1) or [one for one in known if one.lower() == name.lower()]:
         beside = Path(typed).parent / near[0]
         return f"no script {typed!r}; did you mean {str(beside)!r}?"

@@ -42,9 +42,7 @@ def command(ctx: click.Context, /, **given: Any) -> None:
 
 
 def _run(client: Any, given: dict[str, Any], options: Any, faults: Any) -> int:
-    from ...client.pull import ATTACHED_LIMIT_BYTES
     from ..attached import Attached, View
-    from ..ending import finish, left_running
     from ..launch import launch
     from ..render import json
 
@@ -58,7 +56,10 @@ def _run(client: Any, given: dict[str, Any], options: Any, faults: Any) -> int:
         as_json=given["as_json"],
     )
     attached = Attached(client, launched.job, view)
-    job = attached.follow()
+    job = attached.follow(meanwhile=_load_ending)
+    from ...client.pull import ATTACHED_LIMIT_BYTES
+    from ..ending import finish, left_running
+
     if job is None:
         return left_running(attached.job)
     return finish(
@@ -70,3 +71,9 @@ def _run(client: Any, given: dict[str, Any], options: Any, faults: Any) -> int:
         tail=bytes(attached.tail),
         limit_bytes=ATTACHED_LIMIT_BYTES,
     )
+
+
+def _load_ending() -> None:
+    """What the end needs is loaded while the job runs, which costs nobody's time."""
+    from ...client import ledger, pull  # noqa: F401 - loaded now, used at the end
+    from .. import ending  # noqa: F401 - as above
