@@ -14,6 +14,7 @@ from shorepower.cli.render.counts import after_failures, counts_line, home_words
 from shorepower.cli.render.page import job_page
 from shorepower.cli.render.quiet import home_line, live_line, summary
 from shorepower.cli.render.table import jobs_table, why_of
+from shorepower.cli.sorting import server_sorts, sort_name, sorted_tasks
 from shorepower.client.pull import PullReport
 from shorepower.client.task_table import gather
 from shorepower.model.array import ArraySpec, Range
@@ -126,6 +127,32 @@ def test_the_table_fits_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch
     assert max(map(len, lines.splitlines())) <= width
     assert "auc" in lines.splitlines()[0]
     assert set(left) <= {*wide, "loss", "MEMORY", "TIME"} | {name[:7] + "…" for name in wide}
+
+
+def test_the_order_of_tasks() -> None:
+    values = ["2", "10", "x", None, "nan", "1e-3"]
+    tasks = [task(place, parameters={"n": value} if value else {}) for place, value in enumerate(values)]
+
+    assert [one.index for one in sorted_tasks(tasks, "n")] == [5, 0, 1, 4, 2, 3]
+    assert [one.index for one in sorted_tasks(tasks, "-n")] == [1, 0, 5, 2, 4, 3]
+    assert [one.index for one in sorted_tasks([task(0), Task(index=1, state=State.FAILED)], "-state")] == [
+        1,
+        0,
+    ]
+    assert (sort_name("-memory"), sort_name("seconds"), sort_name("-auc")) == (
+        "-peak_memory_mib", "wall_time_s", "-auc",
+    )  # fmt: skip
+
+
+def test_who_puts_tasks_in_order() -> None:
+    swept = ArraySpec(ranges=(Range(0, 1),), grid={"lr": ("1", "2")})
+    from_file = ArraySpec(ranges=(Range(0, 1),), rows=("sha256:x",), row_count=2)
+
+    assert (
+        server_sorts("-lr", swept) and server_sorts("auc", swept) and server_sorts("exit_code", from_file)
+    )
+    assert not server_sorts("lr", from_file)
+    assert not server_sorts("state", swept)
 
 
 def test_nothing_that_a_task_says_steers_the_terminal() -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from ..client.tasks import TaskQuery, chosen, each, needs_array, status_of, wait_for
 from ..model.errors import InvalidRequest, NotFound
@@ -17,6 +18,7 @@ from .live import LiveLine
 from .prefix import prefixed
 from .render.counts import FAILED_SHOWN, counts_line, live_words
 from .render.figures import listed, short_id
+from .sorting import OWN, server_sorts, sort_name, sorted_tasks
 from .voice import say
 
 if TYPE_CHECKING:
@@ -50,9 +52,10 @@ def failed_first(client: Client, job: Job) -> list[int]:
 def show_table(client: Client, job: Job, indices: str | None, given: dict[str, Any]) -> None:
     """The tasks with what tells them apart, as it stands now: a table, CSV or JSON."""
     needs_array(job)
-    wanted = TaskQuery(states=_states(given["state"]), indices=indices, sort=given["sort"])
+    sort = sort_name(given["sort"] or "")
+    wanted = TaskQuery(states=_states(given["state"]), indices=indices, sort=sort or None)
     most = given["limit"] or (None if given["as_csv"] or given["as_json"] else MOST_ROWS)
-    found = each(client, job.id, wanted, None if most is None else most + 1)
+    found = _in_order(client, job, wanted, most)
     if given["as_json"]:
         from .render import json
 
@@ -65,7 +68,16 @@ def show_table(client: Client, job: Job, indices: str | None, given: dict[str, A
     if given["as_csv"]:
         write_csv(table, sys.stdout)
         return
-    _print_table(client, job, table, given["sort"] or "", most)
+    _print_table(client, job, table, sort, most)
+
+
+def _in_order(client: Client, job: Job, wanted: TaskQuery, most: int | None) -> Iterable[Task]:
+    """As many as are shown, and perhaps one more."""
+    if wanted.sort is not None:
+        array = client.spec(job.id).array
+        if array is not None and not server_sorts(wanted.sort, array):
+            return sorted_tasks(each(client, job.id, replace(wanted, sort=None)), wanted.sort)
+    return each(client, job.id, wanted, None if most is None else most + 1)
 
 
 def show_tasks(client: Client, job: Job, indices: str, given: dict[str, Any]) -> None:
@@ -90,6 +102,10 @@ def _print_table(client: Client, job: Job, table: Any, sort: str, most: int | No
     lines, left = tasks_table(table, datetime.now(UTC), sort)
     click.echo(lines)
     say(told_counts(client, job))
+    name = sort.removeprefix("-")
+    if name and name not in (*OWN, *table.parameters, *table.metrics):
+        known = listed([*table.parameters, *table.metrics], most=12)
+        say(f"none of them has {name!r} to sort by" + (f"; they have {known}" if known else ""))
     if left:
         say(f"no room for {listed(left)}; --csv has all columns")
     if most is not None and table.count >= most and job.task_count > most:

@@ -161,7 +161,7 @@ def each(client: Client, job: str, wanted: TaskQuery, most: int | None = None) -
 
 def chosen(client: Client, job: Job, indices: str) -> list[int]:
     """The indices of the tasks that there are among those named. Raises NotFound for none."""
-    array = needs_array(job) and client.spec(job.id).array
+    array = client.spec(needs_array(job).id).array
     found: list[int] = []
     if array is not None:
         numbering = Numbering(array.ranges)
