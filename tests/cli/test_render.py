@@ -172,7 +172,7 @@ def test_the_table_of_jobs() -> None:
     lines = jobs_table([RUNNING, waiting, ENDED], NOW).splitlines()
 
     assert lines[0].split() == ["ID", "NAME", "CLUSTER", "STATE", "AGE", "WHY", "/", "PROGRESS"]
-    assert lines[2] == "m2v6x  swe\\x0aep  local    PENDING    3 min  no room"
+    assert lines[2] == "m2v6x  swe\\nep  local    PENDING    3 min  no room"
     assert lines[3].endswith("took 2 min 00 s")
 
 

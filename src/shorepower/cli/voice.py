@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 
+from ..model.names import shown
+
 __all__ = ["ENDING", "clean", "colour", "is_terminal", "paint", "say", "terminal_width"]
 
 PREFIX = "shore: "
@@ -13,17 +15,12 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasatt
 """Signals that end a command; a job that was submitted goes on."""
 
 _PAINTS = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2", "bold": "1"}
-# Names of files and jobs are data: C0 and C1 controls, and the marks that turn writing round, are shown
-# as their code. Source: Unicode 15, UAX #9.
-_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160))}
-_VISIBLE |= {
-    code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029)
-}
 
 
 def clean(text: str) -> str:
-    """Text that can do nothing to a terminal."""
-    return text.translate(_VISIBLE).encode(errors="backslashreplace").decode()
+    """Text that can do nothing to a terminal: names of files and jobs are data. Controls, the marks that
+    turn writing round (Unicode, UAX #9) and bytes that are no text are shown as `shown` shows them."""
+    return shown(text)
 
 
 def say(text: str) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from ..model.errors import Fault, InvalidRequest
+from ..model.names import quoted
 from ..model.runtime import Script, Session, Way, suffix_of, uv_places, ways
 
 __all__ = [
@@ -49,7 +50,8 @@ def read_script(file: Path, path: str) -> tuple[Script, list[str]]:
             head = content.read(_HEAD_BYTES)
         run_bit = os.access(file, os.X_OK)
     except OSError as error:
-        raise InvalidRequest([Fault("SCRIPT", f"{path!r} cannot be read: {error.strerror}")]) from None
+        told = f"{quoted(path)} cannot be read: {error.strerror}"
+        raise InvalidRequest([Fault("SCRIPT", told)]) from None
     lines = head.decode(errors="replace").splitlines()
     first = lines[0] if lines else ""
     return Script(path=path, first_line=first, run_bit=run_bit), lines

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
-__all__ = ["format_bytes", "listed", "shown"]
+from ..model.names import quoted, shown
+
+__all__ = ["format_bytes", "listed", "quoted", "shown"]
 
 _UNITS = ("kB", "MB", "GB", "TB", "PB")
-
-
-def shown(name: str | bytes) -> str:
-    """A name with everything that could move a cursor, or is not UTF-8, written as an escape."""
-    text = os.fsdecode(name) if isinstance(name, bytes) else name
-    return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
-
-
-def _escape(letter: str) -> str:
-    code = ord(letter)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as os.fsdecode holds it
-        return f"\\x{code - 0xDC00:02x}"
-    return letter.encode("unicode_escape", "surrogatepass").decode()
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

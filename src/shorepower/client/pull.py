@@ -19,7 +19,7 @@ from .incoming import Fetch, Incoming, Receiving
 from .landing import REFUSED_NAME, InTheWay, Landing, part_path, short_path, umask_now
 from .ledger import Book, Ledger, Line
 from .modes import change_mode
-from .names import listed, shown
+from .names import listed, quoted, shown
 from .placing import Decision, Placing, content_of, raw_path, target_of
 from .undo import undo
 
@@ -260,7 +260,7 @@ class _Pull:
             if error.errno not in (errno.EPERM, errno.EOPNOTSUPP) and os.name != "nt":
                 raise
             self._left.append(
-                (shown(wished), 0, f"no links can be made here (it leads to {target_of(entry)!r})")
+                (shown(wished), 0, f"no links can be made here (it leads to {quoted(target_of(entry))})")
             )
             return
         self._note_made()

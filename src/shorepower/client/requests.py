@@ -331,7 +331,7 @@ def _phrase(status: int) -> str:
 
 
 def _job_path(name: str) -> str:
-    return f"/v1/jobs/{quote(name, safe='@')}"
+    return f"/v1/jobs/{quote(name, safe='@', errors='surrogateescape')}"
 
     from http import HTTPStatus
 
@@ -348,7 +348,8 @@ def _get(
     accept: str = JSON,
 ) -> Request:
     pairs = query.items() if isinstance(query, Mapping) else query
-    text = urlencode([(key, value) for key, value in pairs if value is not None])
+    asked = [(key, value) for key, value in pairs if value is not None]
+    text = urlencode(asked, errors="surrogateescape")
     return Request(
         method="GET",
         path=f"{path}?{text}" if text else path,

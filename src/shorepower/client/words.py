@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from ..model.errors import Fault, InvalidRequest
+from ..model.names import quoted
 from ..model.runtime import SUFFIXES, suffix_of, suffix_table
 from .interpreters import find_program
 from .options import Options
@@ -27,11 +28,11 @@ def find_script(words: Sequence[str], options: Options, cwd: Path) -> Path | Non
     if options.command is None and not file.is_file() and suffix_of(first) not in SUFFIXES:
         return None
     if file.is_dir():
-        raise InvalidRequest([Fault("SCRIPT", f"{first!r} is a folder; name a script in it")])
+        raise InvalidRequest([Fault("SCRIPT", f"{quoted(first)} is a folder; name a script in it")])
     if not file.exists():
         raise InvalidRequest([Fault("SCRIPT", _no_such_script(first, cwd))])
     if not file.is_file():
-        raise InvalidRequest([Fault("SCRIPT", f"{first!r} is no regular file")])
+        raise InvalidRequest([Fault("SCRIPT", f"{quoted(first)} is no regular file")])
     return file
 
 
@@ -57,12 +58,12 @@ def no_such_program(program: str, cwd: Path) -> Fault:
     if (cwd / program).is_file() and "/" not in program:
         return Fault(
             "COMMAND",
-            f"no program {program!r} in PATH; for the script here leave -- out, "
+            f"no program {quoted(program)} in PATH; for the script here leave -- out, "
             f"for a file with the run bit write ./{program}",
         )
     if (cwd / program).is_file():
-        return Fault("COMMAND", f"{program!r} has no run bit: chmod +x {program}")
-    return Fault("COMMAND", f"no program {program!r} {'there' if '/' in program else 'in PATH'}")
+        return Fault("COMMAND", f"{quoted(program)} has no run bit: chmod +x {program}")
+    return Fault("COMMAND", f"no program {quoted(program)} {'there' if '/' in program else 'in PATH'}")
 
 
 def _no_such_script(typed: str, cwd: Path) -> str:
@@ -70,14 +71,15 @@ def _no_such_script(typed: str, cwd: Path) -> str:
     try:
         names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
     except OSError:
-        return f"no script {typed!r}: there is no folder {str(folder)!r} to read"
+        return f"no script {quoted(typed)}: there is no folder {quoted(str(folder))} to read"
     known = [name for name in names if suffix_of(name) in SUFFIXES]
     name = Path(typed).name
     from difflib import get_close_matches
 
     if near := get_close_matches(name, known, 1) or [one for one in known if one.lower() == name.lower()]:
         beside = Path(typed).parent / near[0]
-        return f"no script {typed!r}; did you mean {str(beside)!r}?"
+        return f"no script {quoted(typed)}; did you mean {quoted(str(beside))}?"
     if suffix_of(typed) not in SUFFIXES and "/" not in typed:
-        return f"no script {typed!r} here (known are {suffix_table()}); to run a command write: -- {typed}"
-    return f"no script {typed!r} in {folder}"
+        known_are = f"no script {quoted(typed)} here (known are {suffix_table()})"
+        return f"{known_are}; to run a command write: -- {typed}"
+    return f"no script {quoted(typed)} in {folder}"

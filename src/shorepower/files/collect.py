@@ -18,6 +18,7 @@ from msgspec import Struct
 from ..model.decoding import json_decoder
 from ..model.errors import Fault, InvalidRequest, NotFound, StorageFault
 from ..model.job import Link
+from ..model.names import quoted
 from ..model.patterns import Rules
 from ..model.results import FileEntry
 from .blobs import BlobStore
@@ -163,9 +164,9 @@ def open_result(work: Path, path: bytes, area: str = "project") -> int:
         finally:
             os.close(fd)
     except PermissionError as error:
-        raise StorageFault(f"{os.fsdecode(path)!r} cannot be read: {error.strerror}") from error
+        raise StorageFault(f"{quoted(path)} cannot be read: {error.strerror}") from error
     except OSError as error:
-        raise NotFound(f"there is no file {os.fsdecode(path)!r} among the results") from error
+        raise NotFound(f"there is no file {quoted(path)} among the results") from error
 
 
 def read(
@@ -176,7 +177,7 @@ def read(
     try:
         return os.pread(fd, length, offset)
     except OSError as error:
-        raise StorageFault(f"{os.fsdecode(path)!r} cannot be read: {error.strerror}") from error
+        raise StorageFault(f"{quoted(path)} cannot be read: {error.strerror}") from error
     finally:
         os.close(fd)
 

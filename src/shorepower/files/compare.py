@@ -10,6 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from ..model.names import quoted
 from ..model.tree import CHUNK_BYTES, TreeEntry
 from .layout import marker_of
 
@@ -65,7 +66,7 @@ def open_file(folder: int, name: bytes) -> int:
     file = os.open(name, flags, dir_fd=folder)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
-        raise FileNotFoundError(f"{os.fsdecode(name)!r} is not a regular file")
+        raise FileNotFoundError(f"{quoted(name)} is not a regular file")
     return file
 
 

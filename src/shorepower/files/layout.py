@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from ..model.errors import InvalidRequest
 from ..model.job import Link
+from ..model.names import quoted
 
 __all__ = ["Links", "links_by_folder", "marker_of", "nothing", "parts_of"]
 
@@ -29,7 +30,7 @@ def parts_of(path: bytes) -> list[bytes]:
     """The parts of a path inside an area. Raises InvalidRequest for one that could leave it."""
     parts = path.split(b"/")
     if path.startswith(b"/") or b"\0" in path or any(part in (b"", b".", b"..") for part in parts):
-        raise InvalidRequest(f"{os.fsdecode(path)!r} is not a path inside the working folder")
+        raise InvalidRequest(f"{quoted(path)} is not a path inside the working folder")
     return parts
 
 
@@ -41,14 +42,15 @@ def links_by_folder(links: Sequence[Link]) -> Links:
         *folders, name = parts_of(os.fsencode(link.path))
         target = os.fsencode(link.target)
         if not target.startswith(b"/") or b"\0" in target:
-            raise InvalidRequest(f"the link {link.path!r} needs an absolute target, not {link.target!r}")
+            named = quoted(link.path)
+            raise InvalidRequest(f"the link {named} needs an absolute target, not {quoted(link.target)}")
         place = root
         for folder in folders:
             below = place.setdefault(folder, {})
             if isinstance(below, bytes):
-                raise InvalidRequest(f"the link {link.path!r} lies below another link")
+                raise InvalidRequest(f"the link {quoted(link.path)} lies below another link")
             place = below
         if name in place:
-            raise InvalidRequest(f"the link {link.path!r} stands where another one does")
+            raise InvalidRequest(f"the link {quoted(link.path)} stands where another one does")
         place[name] = target
     return root

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from ..model.errors import StorageFault
+from ..model.names import quoted
 from .trim import trim
 
 __all__ = ["remove", "size_on_disk", "trim"]
@@ -37,7 +38,7 @@ def remove(folder: Path) -> int:
         os.close(above)
     if removal.resists is not None:
         path, error = removal.resists
-        raise StorageFault(f"{os.fsdecode(path)!r} cannot be removed: {error.strerror}") from error
+        raise StorageFault(f"{quoted(path)} cannot be removed: {error.strerror}") from error
     return removal.freed
 
 

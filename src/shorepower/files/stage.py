@@ -14,6 +14,7 @@ from pathlib import Path
 from ..host.disk import boot_id, clone_range
 from ..model.errors import InvalidRequest, StorageFault
 from ..model.job import Link
+from ..model.names import quoted
 from ..model.tree import CHUNK_BYTES, MAX_DEPTH, TreeEntry, decode_tree
 from .blobs import BlobLost, BlobStore
 from .layout import Links, links_by_folder, marker_of, nothing
@@ -157,7 +158,7 @@ class _Builder:
         for entry in entries:
             wanted = links.pop(entry.name, None)
             if wanted is not None and (entry.kind != "dir" or isinstance(wanted, bytes)):
-                raise InvalidRequest(f"a link stands where {entry.name!r} was sent")
+                raise InvalidRequest(f"a link stands where {quoted(entry.name)} was sent")
             if entry.kind == "dir":
                 below = wanted if isinstance(wanted, dict) else {}
                 self._folder(folder, entry.name, entry, below, depth)

@@ -9,6 +9,7 @@ from .check_array import array_faults, input_faults
 from .cluster import ClusterInfo, Queue
 from .errors import Fault
 from .job import JobSpec, Link
+from .names import quoted
 from .resources import counted, format_duration, format_memory
 
 __all__ = ["check", "faults_of", "unknown"]
@@ -90,7 +91,7 @@ def _check_shape(spec: JobSpec) -> Iterable[Fault]:
     for field in ("stdout_file", "stderr_file"):
         path = getattr(spec, field)
         if path and any(part in ("", ".", "..") or "\0" in part for part in path.split("/")):
-            yield Fault(field, f"output is saved at a path inside the project, not at {path!r}")
+            yield Fault(field, f"output is saved at a path inside the project, not at {quoted(path)}")
     if spec.v != 1:
         yield Fault("v", f"version {spec.v} is of a later shorepower; this one knows version 1")
     if spec.within_s is not None and not 0 < spec.within_s <= _LONGEST_S:
@@ -106,9 +107,9 @@ def _check_shape(spec: JobSpec) -> Iterable[Fault]:
 def _check_link(link: Link) -> Iterable[Fault]:
     parts = link.path.split("/")
     if link.path in ("", ".") or not parts[0] or ".." in parts or "\0" in link.path:
-        yield Fault("links", f"a link lies inside the project, not at {link.path!r}")
+        yield Fault("links", f"a link lies inside the project, not at {quoted(link.path)}")
     if not link.target.startswith("/") or "\0" in link.target:
-        yield Fault("links", f"a link leads to an absolute path, not to {link.target!r}")
+        yield Fault("links", f"a link leads to an absolute path, not to {quoted(link.target)}")
 
 
 def _check_text(spec: JobSpec) -> Iterable[Fault]:
@@ -122,8 +123,7 @@ def _check_text(spec: JobSpec) -> Iterable[Fault]:
         try:
             text.encode()
         except UnicodeEncodeError:
-            seen = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-            yield Fault(field, f"{seen!r} is not UTF-8, so no job can name it; give it another name")
+            yield Fault(field, f"{quoted(text)} is not UTF-8, so no job can name it; give it another name")
 
 
 def _check_room(spec: JobSpec, info: ClusterInfo) -> Iterable[Fault]:

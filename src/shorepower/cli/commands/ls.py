@@ -60,13 +60,11 @@ def _of(listing: Any, indices: str) -> Any:
 
 def _path(entry: Any) -> str:
     import base64
-    import os
 
-    path = entry.path or os.fsdecode(base64.b64decode(entry.path_b64))
+    from ...model.names import shown
+
+    path = shown(entry.path or base64.b64decode(entry.path_b64))
+    target = shown(entry.target or base64.b64decode(entry.target_b64))
     before = "shore-results: " if entry.area == "results" else ""
-    return (
-        before
-        + path
-        + (f" -> {entry.target}" if entry.target else "")
-        + ("/" if entry.kind == "dir" else "")
-    )
+    after = f" -> {target}" if entry.kind == "link" else "/" if entry.kind == "dir" else ""
+    return before + path + after

@@ -56,9 +56,11 @@ def _folder(to: str | None) -> Path | None:
     """What ``--to`` names. Raises UsageError for what is there and no folder."""
     if to is None:
         return None
+    from ...model.names import quoted
+
     folder = Path(to)
     if not to or (os.path.lexists(folder) and not folder.is_dir()):
-        raise click.UsageError(f"--to {to!r}: that is no folder; name one, there or yet to be made")
+        raise click.UsageError(f"--to {quoted(to)}: that is no folder; name one, there or yet to be made")
     return folder
 
 

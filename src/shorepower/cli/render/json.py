@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ...model.job import Job, Progress
+from ...model.names import storable
 from ...model.output import OutputPiece, Stream
 
 if TYPE_CHECKING:
@@ -21,12 +22,12 @@ __all__ = ["OutputLines", "document", "end_line", "job_line", "line", "progress_
 
 def document(value: Any) -> None:
     """One whole answer on stdout."""
-    _write(msgspec.json.encode(value))
+    _write(_encoded(value))
 
 
 def line(one: msgspec.Struct) -> None:
     """One object of a stream on stdout: one of `wire.lines`."""
-    _write(msgspec.json.encode(one))
+    _write(_encoded(one))
 
 
 def job_line(job: Job) -> None:
@@ -135,6 +136,22 @@ def _unfinished(data: bytes) -> bytes:
         except UnicodeDecodeError:
             return b""
     return b""
+
+
+def _encoded(value: Any) -> bytes:
+    """JSON is UTF-8, which a name of a file need not be: its other bytes are written as escapes."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_storable(msgspec.to_builtins(value)))
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict):
+        return {_storable(key): _storable(one) for key, one in value.items()}
+    return [_storable(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _write(data: bytes) -> None:

@@ -15,6 +15,7 @@ from ...model.caller import Scope
 from ...model.events import Event
 from ...model.job import Job, JobSpec, Origin, Progress, Submission, decode_spec
 from ...model.lifecycle import Attempt, Operation, Phase, Reason, State
+from ...model.names import storable
 from ...model.resources import Resources
 from ...model.results import ResultsState, ResultsSummary
 from ...model.tasks import TaskSet
@@ -119,11 +120,6 @@ def _spelled(kind: type[W], word: W | None) -> str | None:
     return None if word is None else kind(word).value
 
 
-def _sentence(text: str) -> str:
-    """Sentences may quote file names that are not UTF-8; those bytes are shown as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 # jobs
 
 
@@ -188,7 +184,7 @@ def job_params(job: Job) -> Params:
         "created_at": micros(job.created_at),
         "state": _spelled(State, job.state),
         "reason": _spelled(Reason, job.reason),
-        "why": _sentence(job.why),
+        "why": storable(job.why),
         "started_at": _at(job.started_at),
         "ended_at": _at(job.ended_at),
         "exit_code": job.exit_code,
@@ -226,7 +222,7 @@ def results_params(results: ResultsSummary) -> Params:
         "results_state": _spelled(ResultsState, results.state),
         "file_count": results.file_count,
         "size_bytes": results.size_bytes,
-        "results_why": _sentence(results.why),
+        "results_why": storable(results.why),
         "expires_at": _at(results.expires_at),
         "pulled_at": _at(results.pulled_at),
         "warned_at": _at(results.warned_at),
@@ -282,7 +278,7 @@ def submission_params(submission: Submission) -> Params:
         "handle": submission.handle,
         "workdir": submission.workdir,
         "tries": submission.tries,
-        "why": _sentence(submission.why),
+        "why": storable(submission.why),
     }
 
 
@@ -320,7 +316,7 @@ def attempt_params(attempt: Attempt) -> Params:
         "restart": attempt.restart,
         "state": _spelled(State, attempt.state),
         "reason": _spelled(Reason, attempt.reason),
-        "why": _sentence(attempt.why),
+        "why": storable(attempt.why),
         "exit_code": attempt.exit_code,
         "signal": attempt.signal,
         "host": attempt.host,
@@ -383,7 +379,7 @@ def event_body(body: dict[str, object]) -> str:
 
 def _printable(value: object) -> object:
     if isinstance(value, str):
-        return _sentence(value)
+        return storable(value)
     if isinstance(value, dict):
         return {_printable(key): _printable(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
