@@ -33,6 +33,7 @@ from .voice import ENDING, say
 
 if TYPE_CHECKING:
     from ..client.client import Client
+    from .prefix import Prefixes
 
 __all__ = ["Attached", "View"]
 
@@ -78,6 +79,7 @@ class Attached:
         self._over = threading.Event()
         self._line = LiveLine()
         self._lines = json.OutputLines(job.id) if view.as_json else None
+        self._prefixes = _prefixes(job) if not view.as_json else None
         self._remembered = None if view.cursor or view.tail_bytes else _followed(client, job)
         self._said_waiting = self._said_running = not view.lines
         self._at_line_start = True
@@ -193,7 +195,8 @@ class Attached:
             return
         self.tail += piece.data[-TAIL_BYTES:]
         del self.tail[:-TAIL_BYTES]
-        self._put(1 if piece.stream is Stream.STDOUT else 2, piece.data)
+        data = piece.data if self._prefixes is None else self._prefixes.feed(piece)
+        self._put(1 if piece.stream is Stream.STDOUT else 2, data)
 
     def _first_words(self) -> None:
         """Output overtook the news that the job runs."""
@@ -219,6 +222,8 @@ class Attached:
 
     def _end_of_output(self, piece: OutputPiece) -> None:
         self._line.hide()
+        for stream, rest in self._prefixes.rest() if self._prefixes is not None else ():
+            self._put(1 if stream is Stream.STDOUT else 2, rest)
         if self._lines is not None:
             self._lines.print(piece)
         elif not self._at_line_start:
@@ -299,6 +304,15 @@ class Attached:
         except Conflict:
             pass  # it ended meanwhile; its end is on the way
         return True
+
+
+def _prefixes(job: Job) -> Prefixes | None:
+    """Lines of many tasks are marked with their indices."""
+    if not job.array:
+        return None
+    from .prefix import Prefixes
+
+    return Prefixes()
 
 
 def _followed(client: Client, job: Job) -> Followed:
