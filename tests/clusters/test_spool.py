@@ -5,6 +5,7 @@ import pytest
 from shorepower.clusters.spool import Spool
 from shorepower.model.errors import StateDirectoryFault
 from shorepower.model.lifecycle import Reason
+from shorepower.model.output import Stream
 from shorepower.testing.clock import FakeClock
 
 
@@ -103,3 +104,16 @@ def test_forget_is_complete_and_harmless_twice(spool, part):
     spool.forget("abc-1")
     assert spool.begun() == set()
     assert Spool(spool.root / "no").begun() == set()
+
+
+def test_the_next_task_that_wrote_something_is_found(spool: Spool) -> None:
+    assert spool.next_output("a-1", 0, 100) is None
+    for task, size in ((3, 0), (5, 1), (9, 1)):
+        for fd in spool.part("a-1", task, 0).open_output():
+            os.write(fd, b"x" * size)
+            os.close(fd)
+    os.unlink(spool.part("a-1", 9, 0).output(Stream.STDOUT))
+
+    assert spool.next_output("a-1", 0, 100) == 5
+    assert spool.next_output("a-1", 6, 100) == 9
+    assert spool.next_output("a-1", 6, 9) is None

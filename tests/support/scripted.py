@@ -66,7 +66,7 @@ class ScriptedCluster(Cluster):
         """The newest of each submission; what adopt tells of it."""
         self.controls: list[tuple[str, Operation]] = []
         self.control_faults: deque[Exception | None] = deque()
-        self.outputs: dict[tuple[str, int], ScriptedOutput] = {}
+        self.outputs: dict[tuple[str, int, int], ScriptedOutput] = {}
         self.forgotten: list[str] = []
         self.before_submit: Callable[[Order], Any] | None = None
         self.living: dict[str, Live] = {}
@@ -119,7 +119,7 @@ class ScriptedCluster(Cluster):
             raise fault
 
     def output(self, submission: str, task: int, restart: int) -> ScriptedOutput:
-        return self.outputs.setdefault((submission, restart), ScriptedOutput())
+        return self.outputs.setdefault((submission, task, restart), ScriptedOutput())
 
     async def forget(self, submission: str) -> None:
         self.forgotten.append(submission)

@@ -186,6 +186,7 @@ class StandIn(Dispatcher):
         caller: Caller,
         *,
         cursor: str | None = None,
+        task: int | None = None,
         wait_s: float = 0.0,
         limit_bytes: int = 1 << 20,
         from_end_bytes: int | None = None,
@@ -223,7 +224,7 @@ class StandIn(Dispatcher):
         return found
 
     async def follow(
-        self, name: str, caller: Caller, *, cursor: str | None = None
+        self, name: str, caller: Caller, *, cursor: str | None = None, task: int | None = None
     ) -> AsyncIterator[OutputPiece | None]:
         job_id = self._find(name, caller).id
         at = self._at(cursor)

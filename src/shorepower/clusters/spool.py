@@ -173,6 +173,18 @@ class Spool:
         except FileNotFoundError:
             return set()
 
+    def next_output(self, submission: str, start: int, stop: int) -> int | None:
+        """See `Cluster.next_output`. Raises OSError."""
+        names = [f"{self.folder(submission)}/{stream.value}" for stream in Stream]
+        for task in range(start, stop):
+            for name in names:
+                try:
+                    if os.lstat(f"{name}.{task}.0").st_size:
+                        return task
+                except FileNotFoundError:
+                    continue
+        return None
+
     def forget(self, submission: str) -> None:
         """Remove everything of a submission; harmless when it is gone."""
         try:

@@ -250,21 +250,32 @@ class Dispatcher:
         caller: Caller,
         *,
         cursor: str | None = None,
+        task: int | None = None,
         wait_s: float = 0.0,
         limit_bytes: int = 1 << 20,
         from_end_bytes: int | None = None,
     ) -> OutputSlice:
-        """Read on from a cursor; waits up to ``wait_s`` while there is nothing new."""
+        """Read on from a cursor; waits up to ``wait_s`` while there is nothing new.
+
+        An array is read task by task, or only the task of an index; pieces tell the index.
+        """
         found = await self._output.read(
-            name, caller, cursor, wait_s=wait_s, limit_bytes=limit_bytes, from_end_bytes=from_end_bytes
+            name,
+            caller,
+            cursor,
+            task=task,
+            wait_s=wait_s,
+            limit_bytes=limit_bytes,
+            from_end_bytes=from_end_bytes,
         )
         return OutputSlice(pieces=tuple(found.pieces), cursor=found.cursor.encode(), ended=found.ended)
 
     def follow(
-        self, name: str, caller: Caller, *, cursor: str | None = None
+        self, name: str, caller: Caller, *, cursor: str | None = None, task: int | None = None
     ) -> AsyncIterator[OutputPiece | None]:
-        """Output until the job's end (a last piece of kind ``end``); None is a sign of life."""
-        return self._output.follow(name, caller, cursor)
+        """Output until the end of the job, or of one task (a last piece of kind ``end``); None is a sign
+        of life."""
+        return self._output.follow(name, caller, cursor, task)
 
     def read_values(
         self, name: str, caller: Caller, offsets: Mapping[int, int], *, wait_s: float = 0.0

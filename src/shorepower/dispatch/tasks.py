@@ -57,12 +57,12 @@ class Tasks(Each):
 
     def plan(self, task: int) -> TaskPlan:
         try:
-            return self._plan(self._index(task))
+            return self._plan(self.index(task))
         except OSError as error:
             raise judged(error) from error
 
     def clear(self, task: int) -> None:
-        index = self._index(task)
+        index = self.index(task)
         self._mirror.clear(index)
         for folder, name, only_empty in (
             ("inputs", f"{index}.json", False),
@@ -72,7 +72,7 @@ class Tasks(Each):
         ):
             _drop(self._work / folder, name, only_empty)
 
-    def _index(self, task: int) -> int:
+    def index(self, task: int) -> int:
         try:
             return self._numbering.index(task)
         except IndexError as error:

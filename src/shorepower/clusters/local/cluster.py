@@ -102,6 +102,9 @@ class LocalCluster(Cluster):
     def output(self, submission: str, task: int, restart: int) -> OutputSource:
         return self._site.tails.source(self._site.spool.part(submission, task, restart))
 
+    async def next_output(self, submission: str, start: int, stop: int) -> int | None:
+        return await self._site.file_work(self._site.spool.next_output, submission, start, stop)
+
     async def forget(self, submission: str) -> None:
         if submission in self._jobs:
             raise InvalidRequest(f"submission {submission} has not ended; its records stay")

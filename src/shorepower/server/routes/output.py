@@ -43,10 +43,13 @@ async def output(
         int, QueryParameter(ge=1, le=4 << 20, description="Bytes of each stream.")
     ] = FIRST_BYTES,
     tail: Annotated[int | None, QueryParameter(ge=0, description="Begin this near to the end.")] = None,
+    task: Annotated[
+        int | None, QueryParameter(ge=0, description="Of an array, only the task of this index.")
+    ] = None,
     follow: Annotated[bool, QueryParameter(description="Go on until the job ends.")] = False,
     last_event_id: LastEventId = None,
 ) -> Response[Any]:
-    """Read the output of a job.
+    """Read the output of a job; of an array task by task, each piece with the index of its task.
 
     By ``Accept``: frames, JSON, or server-sent events whose id is the cursor. Without ``follow`` it is one
     (long) poll, which ends in ``more`` or ``end``; JSON is always that.
@@ -57,14 +60,20 @@ async def output(
 
     async def ask(wait_s: float) -> OutputSlice:
         return await dispatcher.output(
-            identity, caller, cursor=cursor, wait_s=wait_s, limit_bytes=limit, from_end_bytes=tail
+            identity,
+            caller,
+            cursor=cursor,
+            task=task,
+            wait_s=wait_s,
+            limit_bytes=limit,
+            from_end_bytes=tail,
         )
 
     if not follow or kind == JSON:
         found = await life.patiently(ask, wait, gone(request))
         return Response(_encode_slice(found, kind), media_type=kind, headers={"Cache-Control": "no-store"})
     first = await ask(0.0)
-    later = dispatcher.follow(identity, caller, cursor=first.cursor)
+    later = dispatcher.follow(identity, caller, cursor=first.cursor, task=task)
     if kind == FRAMES:
         return Flow(_frames(first, later), life, media_type=FRAMES, alive=ALIVE)
     return Flow(_events(first, later), life, media_type=EVENT_STREAM, alive=PING)
