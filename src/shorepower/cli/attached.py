@@ -97,10 +97,10 @@ class Attached:
             threading.Thread(target=listen, daemon=True).start()
         with self._signals(), self._line:
             try:
-                ended = self._loop()
-            finally:
                 if meanwhile is not None:
                     meanwhile()
+                ended = self._loop()
+            finally:
                 self._over.set()
                 self._reader.abort()
         if not ended:

@@ -170,9 +170,9 @@ def _asked_version(program: str, cache_dir: Path | None) -> str:
 
 
 def _say_version(command: Sequence[str]) -> str:
-    try:
     import subprocess
 
+    try:
         done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,

@@ -73,9 +73,9 @@ def _no_such_script(typed: str, cwd: Path) -> str:
     except OSError:
         return f"no script {quoted(typed)}: there is no folder {quoted(str(folder))} to read"
     known = [name for name in names if suffix_of(name) in SUFFIXES]
-    name = Path(typed).name
     from difflib import get_close_matches
 
+    name = Path(typed).name
     if near := get_close_matches(name, known, 1) or [one for one in known if one.lower() == name.lower()]:
         beside = Path(typed).parent / near[0]
         return f"no script {quoted(typed)}; did you mean {quoted(str(beside))}?"
