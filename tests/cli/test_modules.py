@@ -151,6 +151,29 @@ def test_a_run_of_what_is_known_loads_little(tmp_path: Path, bare: set[str]) -> 
     assert not (sent - bare) & (HEAVY | rare | later)
 
 
+@pytest.mark.parametrize(
+    "words", [["ps"], ["show", "@fit"], ["logs", "@fit"], ["stop", "@fit"], ["run", "x.sh"]]
+)
+def test_where_there_is_no_array_nothing_of_arrays_is_loaded(tmp_path: Path, words: list[str]) -> None:
+    with front_thread(tmp_path / "run" / "s.sock") as front:
+        front.do(front.dispatcher.add, "ada", name="fit")
+
+        found = loaded(tmp_path, *words, server=front.url)
+
+    assert "shorepower.model.job" in found
+    assert not found & {
+        "csv",
+        "shorepower.cli.prefix",
+        "shorepower.cli.render.counts",
+        "shorepower.cli.render.tasks",
+        "shorepower.cli.tasks",
+        "shorepower.client.array_file",
+        "shorepower.client.arrays",
+        "shorepower.client.task_home",
+        "shorepower.client.tasks",
+    }
+
+
 def test_the_package_itself_loads_nothing() -> None:
     code = (
         "import sys; before = set(sys.modules); import shorepower; print(sorted(set(sys.modules) - before))"

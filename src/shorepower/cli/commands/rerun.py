@@ -127,6 +127,10 @@ def _attend(client: Client, job: Job, spec: JobSpec, given: dict[str, Any]) -> i
 
     if not given["as_json"]:
         say(f"{spec.cluster} · {job.name} as it was sent")
+        if spec.array is not None:
+            from ...client.arrays import ArrayPlan
+
+            say(ArrayPlan(spec=spec.array).line())
         if asked := asked_line(spec.resources):
             say(asked)
     attached = Attached(
