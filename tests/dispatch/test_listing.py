@@ -151,8 +151,8 @@ def test_a_task_that_wrote_through_a_link_is_told_of_and_fails_nothing(ran: Ran)
     listing = ran.listing()
 
     assert listing.notes == (
-        "tasks changed the shared file fit.py",
-        "tasks changed the shared file src/deep/new.txt",
+        "tasks changed the shared file 'fit.py'",
+        "tasks changed the shared file 'src/deep/new.txt'",
     )
     assert (listing.faults, listing.entries) == ((), ())
     assert ran.listing(digests=False).notes == ()

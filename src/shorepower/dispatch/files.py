@@ -30,7 +30,7 @@ from .gate import Gate
 from .listing import Named, list_results, tidy
 from .news import News
 from .places import DispatchSettings, Places
-from .saved import save_output, saved_paths
+from .saved import save_output, save_tasks, saved_paths
 
 __all__ = ["Files"]
 
@@ -157,8 +157,10 @@ class Files:
     ) -> tuple[Named, list[Fault]]:
         """Output that is asked for as a file is made one; (its names, what could not be saved)."""
         cluster = self._clusters.get(job.cluster)
-        if cluster is None or spec.array is not None or not (spec.stdout_file or spec.stderr_file):
+        if cluster is None or not (spec.stdout_file or spec.stderr_file):
             return {}, []
+        if spec.array is not None:
+            return await save_tasks(cluster, self._store, job, spec, submission, self._disk)
         names: list[str] = []
         faults: list[Fault] = []
         for attempt in await self._store.read(lambda view: view.attempts(job.id)):

@@ -14,6 +14,7 @@ from ..files.mirror import indices_in
 from ..files.remove import trim
 from ..files.shared import changes_in
 from ..model.job import JobSpec
+from ..model.names import quoted
 from .tasks import mirror_of
 
 __all__ = ["Named", "list_results", "tidy"]
@@ -57,7 +58,7 @@ def _changed(blobs: BlobStore, spec: JobSpec, work: Path) -> tuple[str, ...]:
         found = changes_in(blobs, spec.tree, work / "project", links=spec.links, limit=_NAMED_CHANGES + 1)
     except BlobLost:
         return ()  # the snapshot is gone, but what the tasks wrote is not
-    told = tuple(f"tasks changed the shared file {path}" for path in found[:_NAMED_CHANGES])
+    told = tuple(f"tasks changed the shared file {quoted(path)}" for path in found[:_NAMED_CHANGES])
     return (*told, "and others") if len(found) > _NAMED_CHANGES else told
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,15 +11,20 @@ from anyio import CapacityLimiter, to_thread
 
 from ..clusters.contract import Cluster, OutputSource
 from ..files.put import put_into
+from ..model.array import Numbering
 from ..model.errors import Fault, ShorepowerError
-from ..model.job import Job, JobSpec
+from ..model.job import Job, JobSpec, Submission
 from ..model.lifecycle import Attempt
 from ..model.output import Stream
 from ..model.output_file import expand, pattern_values
+from ..store.contract import Snapshot, Store
+from .ledger import Ledger
 
-__all__ = ["save_output", "saved_paths"]
+__all__ = ["save_output", "save_tasks", "saved_paths"]
 
 _PIECE_BYTES = 4 << 20
+_TASKS_AT_ONCE = 16_384
+"""So many silent tasks are passed over together."""
 
 
 def saved_paths(job: Job, spec: JobSpec, attempt: Attempt, index: int = 0) -> dict[str, list[Stream]]:
@@ -55,6 +60,54 @@ async def save_output(
             why = error.strerror if isinstance(error, OSError) else str(error)
             faults.append(Fault(path, f"output could not be saved there: {why}"))
     return faults
+
+
+async def save_tasks(
+    cluster: Cluster,
+    store: Store,
+    job: Job,
+    spec: JobSpec,
+    submission: Submission,
+    limiter: CapacityLimiter,
+) -> tuple[dict[int, list[str]], list[Fault]]:
+    """The same for every task of an array that wrote output: (paths by index, what could not be saved)."""
+    assert spec.array is not None
+    numbering = Numbering(spec.array.ranges)
+    named: dict[int, list[str]] = {}
+    faults: list[Fault] = []
+    async for position in _that_wrote(cluster, submission):
+        index = numbering.index(position)
+        attempt = Attempt(
+            job=job.id,
+            task=position,
+            number=submission.attempt,
+            submission=submission.id,
+            restart=await store.read(partial(_restart, job=job, position=position)),
+            started_at=job.started_at or job.created_at,
+            host=job.host,
+        )
+        files = saved_paths(job, spec, attempt, index)
+        folder = Path(submission.workdir, "tasks", str(index))
+        await to_thread.run_sync(partial(folder.mkdir, exist_ok=True), limiter=limiter)
+        told = await save_output(cluster, attempt, files, folder, umask=spec.umask, limiter=limiter)
+        faults += [Fault(f"{index}/{fault.field}", fault.message) for fault in told]
+        named[index] = list(files)
+    return named, faults
+
+
+async def _that_wrote(cluster: Cluster, submission: Submission) -> AsyncIterator[int]:
+    for start, stop in submission.tasks.spans:
+        at = start
+        while at < stop:
+            end = min(at + _TASKS_AT_ONCE, stop)
+            found = await cluster.next_output(submission.id, at, end)
+            if found is not None:
+                yield found
+            at = end if found is None else found + 1
+
+
+def _restart(view: Snapshot, *, job: Job, position: int) -> int:
+    return Ledger(view, job).figures(position).restart
 
 
 async def _save(
