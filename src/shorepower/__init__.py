@@ -14,7 +14,14 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "AsyncClient": "client.async_client",
+    "CannotSend": "client.python.errors",
     "Client": "client.client",
+    "Executor": "client.python.executor",
+    "MapJob": "client.python.mapjob",
+    "NoValue": "client.python.errors",
+    "RemoteError": "client.python.errors",
+    "WrongPython": "client.python.errors",
+    "remote": "client.python.remote",
     "JobFailed": "client.errors",
     "JobHandle": "client.handle",
     "Options": "client.options",

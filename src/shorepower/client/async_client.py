@@ -9,7 +9,7 @@ is a thread for each call under way, which is small beside the wait that it stan
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..model.task import Task
     from .handle import JobHandle
     from .pull import PullReport
+    from .python.async_calls import AsyncCalls
     from .requests import JobPage, JobQuery
 
 __all__ = ["AsyncClient"]
@@ -71,6 +72,34 @@ class AsyncClient:
         if check:
             handle.check()
         return handle
+
+    async def call(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+        """As `Client.call`; for options of the job use `with_options`."""
+        return await self.with_options().call(function, *args, **kwargs)
+
+    async def spawn(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> JobHandle:
+        """As `Client.spawn`; its value is ``await client.result(handle.id)``."""
+        return await self.with_options().spawn(function, *args, **kwargs)
+
+    def map(
+        self, function: Callable[..., Any], /, *iterables: Iterable[Any], chunksize: int | None = None
+    ) -> AsyncIterator[Any]:
+        """The values in order, each as soon as it is there; see `Client.map`."""
+        return self.with_options().map(function, *iterables, chunksize=chunksize)
+
+    def with_options(self, **options: Any) -> AsyncCalls:
+        """As `Client.with_options`."""
+        from .python.async_calls import AsyncCalls
+
+        return AsyncCalls(self._client.with_options(**options), self._call)
+
+    async def result(self, name: str) -> Any:
+        """The value of a call, whatever process started it. Raises what the function raised."""
+        return await self.with_options().result(name)
+
+    async def exception(self, name: str) -> BaseException | None:
+        """What `result` would raise; None for a value."""
+        return await self.with_options().exception(name)
 
     async def submit_spec(self, spec: JobSpec, *, key: str | None = None) -> Job:
         """As `Client.submit_spec`."""

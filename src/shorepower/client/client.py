@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ..model.results import ExpiringResults
     from ..wire.http.bodies import PruneAnswer
     from .handle import JobHandle
+    from .python.calls import Calls
+    from .python.futures import CallFuture
+    from .python.mapjob import MapJob
     from .seen import Seen
     from .transport import Transport
 
@@ -60,6 +63,7 @@ class Client:
         self.settings = settings or load_settings(environ)
         self.say = say or (lambda _: None)
         self.transport: Transport = link(self.settings, server, environ=environ, say=self.say, start=start)
+        self._calls: Calls | None = None
 
     @property
     def seen(self) -> Seen:
@@ -100,6 +104,50 @@ class Client:
         if check:
             handle.check()
         return handle
+
+    # functions
+
+    def call(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+        """The value of ``function(*args, **kwargs)``, from a job. Raises what it raises.
+
+        All arguments are the function's; options of the job are said before:
+        ``client.with_options(cpus=4, memory="8G").call(fit, data)``.
+        """
+        return self.with_options().call(function, *args, **kwargs)
+
+    def spawn(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> JobHandle:
+        """Start a call and return at once; ``.result()`` of what it returns is the value."""
+        return self.with_options().spawn(function, *args, **kwargs)
+
+    def map(
+        self, function: Callable[..., Any], /, *iterables: Iterable[Any], chunksize: int | None = None
+    ) -> MapJob:
+        """Call a function for each item, as one job of many tasks; iterate over what it returns for the
+        values in order. ``chunksize`` is how many items a task runs; None leaves it to us."""
+        return self.with_options().map(function, *iterables, chunksize=chunksize)
+
+    def with_options(self, **options: Any) -> Calls:
+        """``call``, ``spawn`` and ``map`` with cpus, memory, time, gpus, on, queue, name, env, env_files,
+        secrets, tags, within_s; ``python`` is the interpreter. Raises InvalidRequest."""
+        from .python.calls import Calls
+
+        if options:
+            return Calls(self, options)
+        if self._calls is None:
+            self._calls = Calls(self, {})
+        return self._calls
+
+    def future(self, name: str) -> CallFuture:
+        """The `concurrent.futures.Future` of a call, whatever process started it. Raises NotFound."""
+        from .python.executor import future_of
+
+        return future_of(self, name)
+
+    def map_job(self, name: str) -> MapJob:
+        """A map, whatever process started it. Raises NotFound, InvalidRequest."""
+        from .python.mapjob import open_map
+
+        return open_map(self, name)
 
     def handle(self, name: str) -> JobHandle:
         """The handle of a job by id, unique prefix, ``@name`` or ``@-1``. Raises NotFound."""

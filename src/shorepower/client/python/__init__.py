@@ -1,0 +1,1 @@
+"""Functions called somewhere else: what a call needs on the client's side, and the runner that travels."""

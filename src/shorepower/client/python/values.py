@@ -1,0 +1,186 @@
+"""Records of values, taken out of bytes that arrive in pieces. No I/O.
+
+Large buffers are received into the memory that the value will use, and a pickle's own bytes are let go
+of while it is loaded: a value of 1 GB takes 1 GB. The format: ``travelling/shore_runner.py``.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import deque
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from ...model.errors import ShorepowerError
+
+__all__ = ["BadRecords", "Record", "RecordReader"]
+
+_HEAD_BYTES = 4 << 20
+"""Of one line; it holds the size of each buffer."""
+
+
+class BadRecords(ShorepowerError):
+    """What a job appended to its file of values is not what a runner of ours writes."""
+
+
+class _Head(Struct, frozen=True):
+    item: int
+    kind: str
+    size: int
+    sizes: tuple[int, ...] = ()
+    runtime: str = ""
+
+
+_heads = msgspec.json.Decoder(_Head)
+
+
+class _Parts:
+    """The bytes of a pickle as a file that can be read once; what was read is let go of."""
+
+    def __init__(self) -> None:
+        self._parts: deque[memoryview] = deque()
+        self.size = 0
+
+    def add(self, data: memoryview) -> None:
+        self._parts.append(data)
+        self.size += len(data)
+
+    def readinto(self, target: Any) -> int:
+        view = memoryview(target).cast("B")
+        at = 0
+        while at < len(view) and self._parts:
+            first = self._parts[0]
+            taken = first[: len(view) - at]
+            view[at : at + len(taken)] = taken
+            at += len(taken)
+            if len(taken) == len(first):
+                self._parts.popleft()
+            else:
+                self._parts[0] = first[len(taken) :]
+        return at
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0:
+            whole = b"".join(self._parts)
+            self._parts.clear()
+            return whole
+        if self._parts and len(self._parts[0]) > size:
+            first = self._parts[0]
+            self._parts[0] = first[size:]
+            return bytes(first[:size])
+        data = bytearray(size)
+        return bytes(data[: self.readinto(data)])
+
+    def readline(self) -> bytes:
+        """Only what opcodes of the oldest protocols are followed by."""
+        line = bytearray()
+        while not line.endswith(b"\n") and (data := self.read(1)):
+            line += data
+        return bytes(line)
+
+
+class Record:
+    """One whole record."""
+
+    def __init__(self, head: _Head) -> None:
+        self.item, self.kind, self.runtime = head.item, head.kind, head.runtime
+        sizes = head.sizes or (head.size,)
+        self._pickle = _Parts()
+        self._rest = [bytearray(size) for size in sizes[1:]]
+        self._sizes = sizes
+
+    @property
+    def size_bytes(self) -> int:
+        """Of everything in it."""
+        return sum(self._sizes)
+
+    def unpickle(self) -> Any:
+        """The object; once. Raises whatever its unpickling raises."""
+        if not self._sizes[0]:
+            raise pickle.UnpicklingError("there is no pickle")
+        return pickle.Unpickler(self._pickle, buffers=self._rest).load()  # type: ignore[arg-type]
+
+    def told(self) -> dict[str, Any]:
+        """The JSON that stands behind the pickle of an error, or alone. Raises BadRecords."""
+        text = self._rest[-1] if self._rest else self._pickle.read()
+        try:
+            return msgspec.json.decode(text, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise BadRecords(f"a record of kind {self.kind!r} holds no JSON: {error}") from None
+
+    def take(self, at: int, data: memoryview) -> None:
+        """Bytes that stand ``at`` so far into the record."""
+        start = self._sizes[0]
+        if at < start:
+            self._pickle.add(data[: start - at])
+        for buffer in self._rest:
+            low, high = max(at, start), min(at + len(data), start + len(buffer))
+            if low < high:
+                buffer[low - start : high - start] = data[low - at : high - at]
+            start += len(buffer)
+
+
+class RecordReader:
+    """Takes records out of one task's log."""
+
+    def __init__(self) -> None:
+        self.offset = 0
+        """How much was fed."""
+        self._line = bytearray()
+        self._record: Record | None = None
+        self._have = self._size = 0
+
+    def feed(self, data: bytes, offset: int | None = None) -> list[Record]:
+        """The records that these bytes complete. ``offset``: where they stand in the log, if that may not
+        be where this reader is, because the task began anew. Raises BadRecords."""
+        if offset is not None and offset != self.offset:
+            if offset:
+                raise BadRecords(f"values were read up to {self.offset}, and go on at {offset}")
+            self.__init__()
+        self.offset += len(data)
+        found: list[Record] = []
+        rest = memoryview(data)
+        while len(rest):
+            rest = self._read_line(rest) if self._record is None else self._read_body(rest, found)
+        return found
+
+    def _read_line(self, rest: memoryview) -> memoryview:
+        window = bytes(rest[: _HEAD_BYTES + 1 - len(self._line)])
+        end = window.find(b"\n")
+        self._line += window if end < 0 else window[:end]
+        if end < 0:
+            if len(self._line) > _HEAD_BYTES:
+                raise BadRecords(f"a record's head has at most {_HEAD_BYTES} bytes")
+            return rest[len(window) :]
+        line, self._line = bytes(self._line), bytearray()
+        if not line.endswith(b"!"):  # one that was cut, and then given up
+            self._begin(line)
+        return rest[end + 1 :]
+
+    def _begin(self, line: bytes) -> None:
+        try:
+            head = _heads.decode(line)
+        except msgspec.DecodeError as error:
+            raise BadRecords(f"a record's head cannot be read: {error}") from None
+        if head.size < 0 or min(head.sizes, default=0) < 0 or sum(head.sizes or (head.size,)) != head.size:
+            raise BadRecords("the sizes of a record do not fit together")
+        self._record, self._have, self._size = Record(head), 0, head.size
+
+    def _read_body(self, rest: memoryview, found: list[Record]) -> memoryview:
+        assert self._record is not None
+        taken = rest[: self._size - self._have]
+        if len(taken):
+            self._record.take(self._have, taken)
+            self._have += len(taken)
+        rest = rest[len(taken) :]
+        if len(rest):
+            mark = rest[:1].tobytes()
+            if mark == b"\n":
+                found.append(self._record)
+            elif mark != b"x":
+                raise BadRecords("a record does not end where its head says")
+            self._record = None
+            rest = rest[1:]
+        return rest
