@@ -12,7 +12,7 @@ import click
 from msgspec.structs import replace
 
 from ..client.tasks import TaskQuery, chosen, each, needs_array, status_of, wait_for
-from ..model.errors import InvalidRequest, NotFound
+from ..model.errors import InvalidRequest
 from ..model.lifecycle import State
 from .live import LiveLine
 from .prefix import prefixed
@@ -31,6 +31,7 @@ __all__ = ["failed_first", "read_logs", "show_table", "show_tasks", "told_counts
 
 MOST_ROWS = 1000
 LEFT = 130
+_NOT_DONE = (State.FAILED.value, State.CANCELED.value)
 
 
 # showing
@@ -175,21 +176,25 @@ def wait_tasks(
 
         poll_s = 1.0 if line.on else 25.0
         job = wait_for(client, job, indices, deadline=deadline, poll_s=poll_s, heard=heard)
-    ended = list(each(client, job.id, TaskQuery(indices=indices), 1 if len(tasks) == 1 else None))
-    if not ended:
-        raise NotFound(f"no task {indices} in {job.name} ({short_id(job.id)})")
     if quiet:
         from .render import json
 
+        ended = list(each(client, job.id, TaskQuery(indices=indices)))
         json.document({"tasks": ended, "next": None})
         return status_of(ended[0]) if len(ended) == 1 else int(any(map(status_of, ended)))
-    bad = [task for task in ended if task.state is not State.COMPLETED]
-    if len(ended) == 1:
-        say(f"task {ended[0].index} of {job.name} ({short_id(job.id)}) {_ending(ended[0])}")
-        return status_of(ended[0])
-    told = f"{len(bad)} of {len(ended)} tasks did not complete: {listed(str(task.index) for task in bad)}"
-    say(f"{job.name} ({short_id(job.id)}) " + (told if bad else f"{len(ended)} tasks completed"))
-    return int(bool(bad))
+    name = f"{job.name} ({short_id(job.id)})"
+    if len(tasks) == 1:
+        one = next(each(client, job.id, TaskQuery(indices=indices), 1))
+        say(f"task {one.index} of {name} {_ending(one)}")
+        return status_of(one)
+    bad = list(each(client, job.id, TaskQuery(states=_NOT_DONE, indices=indices), MOST_ROWS))
+    if not bad:
+        say(f"{name} {len(tasks):,} tasks completed")
+        return 0
+    count = f"{len(bad)}" if len(bad) < MOST_ROWS else f"{MOST_ROWS} or more"
+    which = listed(str(task.index) for task in bad)
+    say(f"{name} {count} of {len(tasks):,} tasks did not complete: {which}")
+    return 1
 
 
 def _ending(task: Task) -> str:
