@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from .client import Client
     from .pull import PullReport
     from .python.outcome import CallWarning, Outcome
-    from .python.outcome import CallWarning, Outcome
     from .task_home import IndexFile
 
 __all__ = ["JobHandle", "bring_home"]
@@ -28,8 +27,6 @@ class JobHandle:
 
     def __init__(self, client: Client, job: Job) -> None:
         self.client, self.job = client, job
-        self._known: Outcome | None = None
-        self._warnings: list[CallWarning] = []
         self._known: Outcome | None = None
         self._warnings: list[CallWarning] = []
 
@@ -77,27 +74,6 @@ class JobHandle:
     def output(self, *, follow: bool = True, task: int | None = None) -> Iterable[OutputPiece]:
         """Its output piece by piece."""
         return self.client.output(self.id, follow=follow, task=task)
-
-    def result(self, timeout_s: float | None = None) -> Any:
-        """The value of a call, once it is there. Raises what the function raised, with the traceback of
-        over there as its cause; NoValue when it came to none; TimeoutError, and the job goes on."""
-        return self._outcome(timeout_s).get()
-
-    def exception(self, timeout_s: float | None = None) -> BaseException | None:
-        """What `result` would raise, once that is known; None for a value. Raises TimeoutError."""
-        return self._outcome(timeout_s).error
-
-    def warnings(self, timeout_s: float | None = None) -> list[CallWarning]:
-        """The warnings that a call gave until its outcome. Raises TimeoutError."""
-        self._outcome(timeout_s)
-        return list(self._warnings)
-
-    def _outcome(self, timeout_s: float | None) -> Outcome:
-        if self._known is None:
-            from .python.outcome import read_outcome
-
-            self._known, self._warnings = read_outcome(self.client, self.id, timeout_s)
-        return self._known
 
     def result(self, timeout_s: float | None = None) -> Any:
         """The value of a call, once it is there. Raises what the function raised, with the traceback of
