@@ -45,6 +45,8 @@ WATCH_S, WATCH_LIVE_S = 25.0, 1.0
 FIRST_NEWS_S = 0.7
 """A job that still waits after this long is said to be queued."""
 TAIL_BYTES = 64 << 10
+COUNTS_EVERY_S = 1.0
+"""How often lines of JSON tell how many tasks of an array are done."""
 
 
 class View(Struct, frozen=True, kw_only=True):
@@ -86,6 +88,7 @@ class Attached:
         self._closed: set[int] = set()
         self._began = time.monotonic()
         self._asking = False
+        self._next_counts = 0.0
 
     def follow(self, meanwhile: Callable[[], object] | None = None) -> Job | None:
         """Until all output is written and the job has ended; None when it was left running.
@@ -166,7 +169,9 @@ class Attached:
         if self._lines is not None:
             if job.progress is not None and job.progress != before.progress:
                 json.progress_line(job.id, job.progress)
-            if job.state is not before.state and not job.state.ended:
+            moved = job.array and job.counts != before.counts and time.monotonic() > self._next_counts
+            if (job.state is not before.state or moved) and not job.state.ended:
+                self._next_counts = time.monotonic() + COUNTS_EVERY_S
                 json.job_line(job)
         if job.state is not State.PENDING:
             self._say_running(job)

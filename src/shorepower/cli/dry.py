@@ -36,7 +36,9 @@ def dry_run(
         return
     for note in prepared.notes:
         say(note)
-    say(f"would run: {' '.join(prepared.spec.argv)}")
+    rows = prepared.array.rows if prepared.array is not None else None
+    command = "each command by sh -c" if rows and rows.kind == "command" else " ".join(prepared.spec.argv)
+    say(f"would run: {command}")
     if prepared.chosen is not None:
         say(f"with {prepared.chosen.label}")
     if prepared.array is not None:

@@ -25,7 +25,7 @@ __all__ = [
 
 
 class JobLine(Struct, frozen=True, kw_only=True, tag_field="type", tag="job"):
-    """A job was submitted, or its state changed."""
+    """A job was submitted, or its state changed, or that of some tasks of an array."""
 
     v: int = 1
     job: Job

@@ -22,7 +22,7 @@ __all__ = ["command"]
 @click.option("--sort", metavar="COLUMN", help="The table by a column, as auc; -auc: the highest first.")
 @click.option("--state", multiple=True, metavar="STATE", help="Only tasks in this state; may be repeated.")
 @click.option("--csv", "as_csv", is_flag=True, help="The table as CSV, with all columns and rows.")
-@click.option("--limit", type=click.IntRange(1), help="At most so many tasks; otherwise 1000.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many tasks; otherwise 1000.")
 @json_option
 @server_option
 @job_argument
