@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shorepower.dispatch.dispatcher import Dispatcher, JobFilter
+from shorepower.dispatch.dispatcher import Dispatcher, JobFilter, TaskFilter
+from shorepower.dispatch.fetch import FileAsked
 from shorepower.model.caller import Caller, Scope
 from shorepower.model.errors import Ambiguous, InvalidRequest, NotAllowed, NotFound
 from shorepower.model.lifecycle import Operation, State
@@ -18,12 +19,15 @@ ABOUT_A_JOB = {
     "job": lambda d, job, who: d.job(job, who),
     "spec": lambda d, job, who: d.spec(job, who),
     "attempts": lambda d, job, who: d.attempts(job, who),
+    "tasks": lambda d, job, who: d.tasks(job, TaskFilter(), who),
     "control": lambda d, job, who: d.control(job, Operation.STOP, who),
     "output": lambda d, job, who: d.output(job, who),
     "follow": lambda d, job, who: d.follow(job, who),
     "events": lambda d, job, who: d.events(who, after=0, job=job),
     "files": lambda d, job, who: d.files(job, who),
     "read_file": lambda d, job, who: d.read_file(job, b"out", "project", who),
+    "read_values": lambda d, job, who: d.read_values(job, who, {}),
+    "read_files": lambda d, job, who: d.read_files(job, [FileAsked(path=b"out")], who),
     "mark_pulled": lambda d, job, who: d.mark_pulled(job, who),
     "keep": lambda d, job, who: d.keep(job, None, who),
 }
@@ -120,7 +124,7 @@ async def test_a_lesser_scope_changes_nothing(living, method, caller):
     assert (await dispatcher.job(job.id, ALICE)) == job
 
 
-@pytest.mark.parametrize("method", sorted(set(ABOUT_A_JOB) - CHANGES - {"read_file", "output", "follow"}))
+@pytest.mark.parametrize("method", sorted(set(ABOUT_A_JOB) - CHANGES - {"read_file", "read_files", "output", "follow"}))
 async def test_a_reader_may_look(living, method):
     dispatcher, job = living
     await _call(method, dispatcher, job.id, READER)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from shorepower.dispatch.dispatcher import TaskFilter
 from shorepower.model.job import JobSpec
 from shorepower.model.lifecycle import State
 
@@ -166,6 +167,30 @@ async def test_controls_are_recorded_and_refused_after_the_end(front, operation:
 
     assert (asked.status, asked.json()["wanted"]) == (202, operation)
     assert (late.status, late.json()["type"]) == (409, "urn:shorepower:problem:conflict")
+
+
+async def test_tasks_are_listed_as_asked(front) -> None:
+    job = front.dispatcher.add("ada")
+    asked = "state=FAILED&state=CANCELED&tasks=3-5,9&sort=-auc&cursor=abc&limit=7"
+    answer = await front.ask("GET", f"/v1/jobs/{job.id}/tasks?{asked}")
+    assert answer.json() == {
+        "tasks": [{"index": 7, "state": "FAILED", "parameters": {"lr": "0.1"}}],
+        "next": "further",
+    }
+    assert front.dispatcher.wanted_tasks == TaskFilter(
+        states=(State.FAILED, State.CANCELED), tasks="3-5,9", sort="-auc", cursor="abc", limit=7
+    )
+    assert (await front.ask("GET", f"/v1/jobs/{job.id}/tasks?limit=0")).status == 422
+
+
+@pytest.mark.parametrize("operation", ["stop", "kill"])
+async def test_some_tasks_are_stopped_by_a_body(front, operation: str) -> None:
+    job = front.dispatcher.add("ada")
+    for body in (None, {}, {"tasks": "3-5,9"}):
+        assert (await front.ask("POST", f"/v1/jobs/{job.id}/{operation}", body)).status == 202
+    assert front.dispatcher.ended_tasks == [None, None, "3-5,9"]
+    wrong = await front.ask("POST", f"/v1/jobs/{job.id}/{operation}", {"tasks": 3})
+    assert (wrong.status, wrong.json()["faults"][0]["field"]) == (422, "tasks")
 
 
 async def test_results_are_kept_pruned_and_marked(front) -> None:

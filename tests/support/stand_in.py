@@ -11,8 +11,16 @@ from typing import Any
 import anyio
 from msgspec.structs import replace
 
-from shorepower.dispatch.dispatcher import Dispatcher, Footprint, JobFilter, OutputSlice, TokenInfo
+from shorepower.dispatch.dispatcher import (
+    Dispatcher,
+    Footprint,
+    JobFilter,
+    OutputSlice,
+    TaskFilter,
+    TokenInfo,
+)
 from shorepower.dispatch.expire import Pruned
+from shorepower.dispatch.fetch import FileAsked, FilePiece
 from shorepower.dispatch.values import ValuePiece
 from shorepower.host.contract import Look
 from shorepower.model.caller import Caller, Scope
@@ -23,6 +31,7 @@ from shorepower.model.job import Job, JobSpec, job_id_from
 from shorepower.model.lifecycle import Attempt, Operation, State
 from shorepower.model.output import Cursor, OutputPiece, Stream
 from shorepower.model.results import ExpiringResults, FileEntry, ResultsState, ResultsSummary
+from shorepower.model.task import Task
 from shorepower.model.tree import digest_of
 
 __all__ = ["StandIn"]
@@ -48,6 +57,8 @@ class StandIn(Dispatcher):
         self.credentials: dict[str, TokenInfo] = {}
         self.pulled: list[str] = []
         self.shown: list[datetime] = []
+        self.wanted_tasks: TaskFilter | None = None
+        self.ended_tasks: list[str | None] = []
         self.calls: list[str] = []
         self.followers = 0
         self.waiters = 0
@@ -173,9 +184,17 @@ class StandIn(Dispatcher):
         mine = [job for job in self.known.values() if job.owner == caller.user]
         return mine[: wanted.limit], "7" if len(mine) > wanted.limit else None
 
-    async def control(self, name: str, operation: Operation, caller: Caller) -> Job:
+    async def tasks(self, name: str, wanted: TaskFilter, caller: Caller) -> tuple[list[Task], str | None]:
+        self._find(name, caller)
+        self.wanted_tasks = wanted
+        return [Task(index=7, state=State.FAILED, parameters={"lr": "0.1"})], "further"
+
+    async def control(
+        self, name: str, operation: Operation, caller: Caller, *, tasks: str | None = None
+    ) -> Job:
         self._check("control")
         job = self._find(name, caller)
+        self.ended_tasks.append(tasks)
         if job.state.ended:
             raise Conflict(f"job {job.id} has ended")
         return self.change(job.id, wanted=operation)
@@ -321,6 +340,21 @@ class StandIn(Dispatcher):
             at = offsets.get(task, 0)
             yield ValuePiece(kind="value", task=task, offset=at, data=log[at:])
         yield ValuePiece(kind="end" if grown and self.known[job_id].state.ended else "more")
+
+    async def read_files(
+        self, name: str, asked: Sequence[FileAsked], caller: Caller
+    ) -> AsyncGenerator[list[FilePiece], None]:
+        for number, one in enumerate(asked):
+            try:
+                pieces = self.read_file(name, one.path, one.area, caller, offset=one.offset)
+                found = [piece async for piece in pieces] or [b""]
+            except NotFound as error:
+                yield [FilePiece(number=number, offset=one.offset, error=str(error))]
+                continue
+            offset = one.offset
+            for place, data in enumerate(found, 1):
+                yield [FilePiece(number=number, offset=offset, data=data, eof=place == len(found))]
+                offset += len(data)
 
     async def mark_pulled(self, name: str, caller: Caller) -> None:
         self.pulled.append(self._find(name, caller).id)

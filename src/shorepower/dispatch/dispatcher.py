@@ -25,10 +25,12 @@ from ..model.job import Job, JobSpec, submission_id
 from ..model.lifecycle import Attempt, Operation, State
 from ..model.output import OutputPiece
 from ..model.results import ExpiringResults, FileEntry
+from ..model.task import Task
 from ..store.contract import JobQuery, Snapshot, Store, Token, Transaction
 from .access import find, may_change
 from .control import Controls
 from .expire import Expire, Pruned
+from .fetch import Fetch, FileAsked, FilePiece
 from .files import Files
 from .fold import request
 from .fresh import Fresh
@@ -39,12 +41,14 @@ from .news import News
 from .output import Output
 from .patience import Patience
 from .places import DispatchSettings, Places
+from .stop_tasks import named_tasks, request_tasks
 from .submit import Intake
+from .task_pages import TaskFilter, TaskPages
 from .tokens import Tokens
 from .values import ValuePiece, Values
 from .watch import Standing, Watch
 
-__all__ = ["Dispatcher", "Footprint", "JobFilter", "OutputSlice", "TokenInfo"]
+__all__ = ["Dispatcher", "Footprint", "JobFilter", "OutputSlice", "TaskFilter", "TokenInfo"]
 
 
 class JobFilter(Struct, frozen=True, kw_only=True):
@@ -116,10 +120,12 @@ class Dispatcher:
         self._standing = Standing(list(clusters))
         gate = Gate()
         self._intake = Intake(store, self._blobs, places, clock, self._fresh, gate)
+        self._task_pages = TaskPages(store, clusters, places)
         self._output = Output(store, clusters, self._news)
         self._values = Values(store, self._news)
         self._files = Files(store, clusters, self._blobs, places, settings, clock, self._news, gate)
         self._expire = Expire(store, clusters, self._blobs, places, settings, clock, gate)
+        self._fetch = Fetch(store)
         self._tokens = Tokens(store, clock)
         self._patience = Patience(store, self._leftovers, settings, clock, self._news)
         self._watches = {
@@ -231,13 +237,28 @@ class Dispatcher:
         more = len(rows) == query.limit
         return [self._told(job) for _, job in rows], str(rows[-1][0]) if more else None
 
-    async def control(self, name: str, operation: Operation, caller: Caller) -> Job:
-        """Record an operation; it is carried out and retried until seen. Raises Conflict if ended."""
+    async def tasks(self, name: str, wanted: TaskFilter, caller: Caller) -> tuple[list[Task], str | None]:
+        """Some tasks of a job and the cursor of the next page; a plain job has one, with index 0."""
+        return await self._task_pages.page(name, wanted, caller)
+
+    async def control(
+        self, name: str, operation: Operation, caller: Caller, *, tasks: str | None = None
+    ) -> Job:
+        """Record an operation; it is carried out and retried until seen. Raises Conflict if ended.
+
+        ``tasks``: only of these (``3-5,9``) of an array, to stop or kill them.
+        """
         may_change(caller)
         now = self._clock.now()
 
         def ask(tx: Transaction) -> Job:
-            return request(tx, find(tx, name, caller), operation, caller.user, now)
+            job = find(tx, name, caller)
+            if tasks is None:
+                return request(tx, job, operation, caller.user, now)
+            spec = tx.spec(job.id)
+            assert spec is not None  # a job and its spec are written together
+            named = named_tasks(job, spec, tasks)
+            return request_tasks(tx, job, named, operation, caller.user, now, said=tasks)
 
         job = await self._store.write(ask)
         self._news.tell(f"control:{job.cluster}")
@@ -349,6 +370,12 @@ class Dispatcher:
     ) -> AsyncIterator[bytes]:
         """The content of one listed file, in pieces of at most 1 MiB."""
         return self._files.read_file(name, path, area, caller, offset=offset, length=length)
+
+    def read_files(
+        self, name: str, asked: Sequence[FileAsked], caller: Caller
+    ) -> AsyncGenerator[list[FilePiece], None]:
+        """The content of listed files, in order, many small ones together; a batch holds about 1 MiB."""
+        return self._fetch.read(name, asked, caller)
 
     async def mark_pulled(self, name: str, caller: Caller) -> None:
         """The client has everything that was listed."""

@@ -42,6 +42,7 @@ def needs(
     need: Need,
     *,
     body: type | str | None = None,
+    may_lack_body: bool = False,
     answers: dict[str, type | None] | None = None,
     also: dict[int, type | None] | None = None,
 ) -> dict[str, Any]:
@@ -50,7 +51,13 @@ def needs(
     For the interface's description: ``body`` is the structure (or media type) of the request's body,
     ``answers`` the structure of each media type, ``also`` of each further status.
     """
-    return {"need": need, "body": body, "answers": answers or {}, "also": also or {}}
+    return {
+        "need": need,
+        "body": body,
+        "may_lack_body": may_lack_body,
+        "answers": answers or {},
+        "also": also or {},
+    }
 
 
 async def check_need(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:

@@ -67,7 +67,8 @@ def _complete(operation: dict[str, Any], route: Any) -> set[type]:
     operation["operationId"] = f"{route.fn.__module__.rpartition('.')[2]}.{route.fn.__name__}"
     if body := opt["body"]:
         media = "application/json" if _is_struct(body) else body
-        operation["requestBody"] = {"required": True, "content": {media: _content(body)}}
+        required = not opt["may_lack_body"]
+        operation["requestBody"] = {"required": required, "content": {media: _content(body)}}
     answers = operation["responses"]
     for status in [status for status in answers if status.startswith("4")]:
         del answers[status]

@@ -12,7 +12,7 @@ from ..model.errors import InvalidRequest, TooLarge
 from ..wire.http.bodies import decode_body
 from .settings import Bounds
 
-__all__ = ["read_body", "read_struct"]
+__all__ = ["read_body", "read_optional", "read_struct"]
 
 T = TypeVar("T", bound=Struct)
 
@@ -37,6 +37,12 @@ async def read_body(request: Request[Any, Any, Any], limit_bytes: int, bounds: B
         parts.append(part)
         more = message.get("more_body", False)
     return b"".join(parts)
+
+
+async def read_optional(request: Request[Any, Any, Any], kind: type[T], bounds: Bounds) -> T:
+    """The body as a structure; one without a body is the structure's own defaults. Raises InvalidRequest
+    with every fault, TooLarge."""
+    return decode_body(await read_body(request, bounds.json_body_bytes, bounds) or b"{}", kind)
 
 
 async def read_struct(request: Request[Any, Any, Any], kind: type[T], bounds: Bounds) -> T:

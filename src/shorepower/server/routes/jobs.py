@@ -9,15 +9,17 @@ from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import HeaderParameter, QueryParameter
 
-from ...dispatch.dispatcher import JobFilter
+from ...dispatch.dispatcher import JobFilter, TaskFilter
 from ...model.errors import Fault, InvalidRequest
 from ...model.job import Job, JobSpec
 from ...model.lifecycle import Operation, State
 from ...wire.http.bodies import (
     AttemptList,
+    EndRequest,
     JobPage,
     KeepRequest,
     SubmitRequest,
+    TaskPage,
     decode_body,
     unknown_fields,
 )
@@ -31,7 +33,7 @@ from ...wire.http.headers import (
 )
 from ..arguments import JobName, TheCaller, TheDispatcher, TheLife, TheRequest, Wait
 from ..needs import Need, needs
-from ..reading import read_body, read_struct
+from ..reading import read_body, read_optional, read_struct
 from ..streams import gone
 
 __all__ = ["ROUTES"]
@@ -130,6 +132,33 @@ async def show_spec(job: JobName, dispatcher: TheDispatcher, caller: TheCaller) 
     return await dispatcher.spec(job, caller)
 
 
+@get("/v1/jobs/{job:str}/tasks", opt=needs(Need.READ))
+async def list_tasks(
+    job: JobName,
+    dispatcher: TheDispatcher,
+    caller: TheCaller,
+    states: Annotated[list[State] | None, QueryParameter(name="state", description="Any of these.")] = None,
+    tasks: Annotated[str | None, QueryParameter(description="Only these, by index: ``3-5,9``.")] = None,
+    sort: Annotated[
+        str | None,
+        QueryParameter(
+            description="``index``, ``wall_time_s``, ``cpu_time_s``, ``peak_memory_mib``, ``started_at``, "
+            "``exit_code``, a parameter of the grid or a metric; ``-`` before it: the largest first."
+        ),
+    ] = None,
+    cursor: Annotated[str | None, QueryParameter(description="``next`` of the page before.")] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 50,
+) -> TaskPage:
+    """List the tasks of an array.
+
+    By index, or in the order that ``sort`` names; tasks that have nothing of it come last. A job that is
+    no array has one task, with index 0.
+    """
+    wanted = TaskFilter(states=tuple(states or ()), tasks=tasks, sort=sort, cursor=cursor, limit=limit)
+    found, following = await dispatcher.tasks(job, wanted, caller)
+    return TaskPage(tasks=tuple(found), next=following)
+
+
 @get("/v1/jobs/{job:str}/attempts", opt=needs(Need.READ))
 async def show_attempts(job: JobName, dispatcher: TheDispatcher, caller: TheCaller) -> AttemptList:
     """Every attempt so far."""
@@ -158,14 +187,26 @@ _SENTENCES = {
 
 
 def _control(operation: Operation) -> HTTPRouteHandler:
-    async def control(job: JobName, dispatcher: TheDispatcher, caller: TheCaller) -> Job:
+    ends = operation in (Operation.STOP, Operation.KILL)
+
+    async def end(
+        request: TheRequest, job: JobName, dispatcher: TheDispatcher, caller: TheCaller, life: TheLife
+    ) -> Job:
+        wanted = await read_optional(request, EndRequest, life.bounds)
+        return await dispatcher.control(job, operation, caller, tasks=wanted.tasks)
+
+    async def hold(job: JobName, dispatcher: TheDispatcher, caller: TheCaller) -> Job:
         return await dispatcher.control(job, operation, caller)
 
+    control = end if ends else hold
+    some = " With ``tasks`` in the body, only these tasks of an array." if ends else ""
     control.__doc__ = (
-        f"{_SENTENCES[operation]}\n\nRecorded before the answer, and repeated until seen to have happened."
+        f"{_SENTENCES[operation]}\n\n"
+        f"Recorded before the answer, and repeated until seen to have happened.{some}"
     )
     control.__name__ = operation.value
-    return post(f"/v1/jobs/{{job:str}}/{operation.value}", status_code=202, opt=needs(Need.CHANGE))(control)
+    opt = needs(Need.CHANGE, body=EndRequest if ends else None, may_lack_body=ends)
+    return post(f"/v1/jobs/{{job:str}}/{operation.value}", status_code=202, opt=opt)(control)
 
 
 def _tags(pairs: list[str]) -> dict[str, str]:
@@ -175,4 +216,13 @@ def _tags(pairs: list[str]) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs)
 
 
-ROUTES = [submit, list_jobs, show, show_spec, show_attempts, keep, *(_control(one) for one in _SENTENCES)]
+ROUTES = [
+    submit,
+    list_jobs,
+    show,
+    show_spec,
+    list_tasks,
+    show_attempts,
+    keep,
+    *(_control(one) for one in _SENTENCES),
+]

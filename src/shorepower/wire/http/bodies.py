@@ -19,11 +19,13 @@ from ...model.job import Job, JobSpec
 from ...model.lifecycle import Attempt, State
 from ...model.output import OutputPiece, Stream
 from ...model.results import FileEntry, ResultsState
+from ...model.task import Task
 from ..fields import Unknown, faults_in, unknown_in
 
 __all__ = [
     "AttemptList",
     "ClusterList",
+    "EndRequest",
     "EventPage",
     "FileHead",
     "FileList",
@@ -42,10 +44,11 @@ __all__ = [
     "ServerInfo",
     "StopAnswer",
     "SubmitRequest",
+    "TaskPage",
     "TokenRequest",
-    "WarnedRequest",
     "ValueHead",
     "ValuesRequest",
+    "WarnedRequest",
     "decode_body",
     "output_head",
     "output_part",
@@ -94,6 +97,21 @@ class JobPage(Struct, frozen=True, kw_only=True):
     jobs: tuple[Job, ...]
     next: str | None = None
     """The cursor of the next page."""
+
+
+class TaskPage(Struct, frozen=True, kw_only=True):
+    """Some tasks of a job."""
+
+    tasks: tuple[Task, ...]
+    next: str | None = None
+    """The cursor of the next page."""
+
+
+class EndRequest(Struct, frozen=True, kw_only=True):
+    """What of a job is to end; the body may be left out."""
+
+    tasks: str | None = None
+    """Only these tasks of an array, by index: ``3-5,9``."""
 
 
 class AttemptList(Struct, frozen=True, kw_only=True):
