@@ -108,7 +108,10 @@ class Followed:
                 self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _drop_oldest(self._file.parent)
             with self._file.open("ab" if self._size else "wb") as file:
-                head = {"stream": piece.stream, "offset": piece.offset, "attempt": piece.attempt}
+                head = {
+                    "stream": piece.stream, "task": piece.task, "offset": piece.offset,
+                    "attempt": piece.attempt,
+                }  # fmt: skip
                 file.write(encode_frame(head, piece.data))
         except OSError:
             pass  # it is only remembered for a bad day

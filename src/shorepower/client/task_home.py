@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import os
@@ -13,14 +14,13 @@ from typing import Any, BinaryIO
 
 from msgspec import Struct
 
-from ..model.array import parse_indices
 from ..model.results import FileEntry
 from ..model.task import Task
 from .incoming import Fetch
-from .placing import raw_path
 from .task_table import gather, write_csv
+from .tasks import among
 
-__all__ = ["AREA", "INDEX", "IndexFile", "index_file", "only", "task_path"]
+__all__ = ["AREA", "INDEX", "IndexFile", "index_file", "only", "task_of"]
 
 AREA = "tasks"
 INDEX = "index.csv"
@@ -80,24 +80,15 @@ def index_file(tasks: Iterable[Task], ended_at: datetime | None) -> IndexFile:
 
 def only(entries: Iterable[FileEntry], indices: str) -> list[FileEntry]:
     """What these tasks wrote."""
-    ranges, _ = parse_indices(indices)
-    found = []
-    for entry in entries:
-        index, _ = task_path(entry)
-        if index is not None and any(
-            one.first <= index <= one.last and not (index - one.first) % one.step for one in ranges
-        ):
-            found.append(entry)
-    return found
+    found = ((entry, task_of(entry)) for entry in entries)
+    return [entry for entry, index in found if index is not None and among(indices, index)]
 
 
-def task_path(entry: FileEntry) -> tuple[int | None, bytes]:
-    """(the task that wrote it, the path in that task's folder). Raises InvalidRequest."""
-    path = raw_path(entry)
-    first, _, rest = path.partition(b"/")
-    if entry.area != AREA or not first.isdigit():
-        return None, path
-    return int(first), rest or os.fsencode(".")
+def task_of(entry: FileEntry) -> int | None:
+    """The index of the task that wrote it."""
+    path = base64.b64decode(entry.path_b64) if entry.path_b64 else os.fsencode(entry.path)
+    first = path.partition(b"/")[0]
+    return int(first) if entry.area == AREA and first.isdigit() else None
 
 
 def _is_index(wanted: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -15,7 +16,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..model.array import Numbering, parse_indices, spell_indices
+from ..model.array import Numbering, Range, parse_indices, spell_indices
 from ..model.decoding import json_decoder
 from ..model.errors import Fault, InvalidRequest, NotFound
 from ..model.job import Job
@@ -32,6 +33,7 @@ __all__ = [
     "LIVING",
     "TaskPage",
     "TaskQuery",
+    "among",
     "chosen",
     "control",
     "each",
@@ -157,6 +159,21 @@ def each(client: Client, job: str, wanted: TaskQuery, most: int | None = None) -
         cursor = found.next
         if cursor is None:
             return
+
+
+def among(indices: str, index: int) -> bool:
+    """Whether a task is one of ``3-5,9``; nothing is, of what names no tasks."""
+    return any(
+        one.first <= index <= one.last and not (index - one.first) % one.step for one in _ranges(indices)
+    )
+
+
+@lru_cache(maxsize=4)
+def _ranges(indices: str) -> tuple[Range, ...]:
+    try:
+        return parse_indices(indices)[0]
+    except ValueError:
+        return ()
 
 
 def chosen(client: Client, job: Job, indices: str) -> list[int]:

@@ -152,15 +152,25 @@ def _followed_before(client: Client, given: dict[str, Any]) -> None:
     from ...model.errors import ShorepowerError
 
     folder = client.settings.places.client_dir
+    name, _, indices = given["job"].partition("_") if given["job"][:1] != "@" else (given["job"], "", "")
     try:
-        _, seen = client.seen.job(given["job"])
+        _, seen = client.seen.job(name)
         job, stood = seen.id, f": {seen.name} was {seen.state.value.lower()} then"
     except ShorepowerError:  # it was watched, and nobody saw it end
-        known = Followed.jobs(folder, given["job"])
+        known = Followed.jobs(folder, name)
         if len(known) != 1:
             return
         job, stood = known[0], ""
     pieces = Followed(folder, job).pieces()
-    _print(_last_lines(pieces, given["tail"]), job, given)
+    if indices:
+        from ...client.tasks import among
+
+        pieces = [piece for piece in pieces if among(indices, piece.task)]
+    told: Iterable[OutputPiece] = _last_lines(pieces, given["tail"])
+    if len({piece.task for piece in pieces}) > 1 and not given["as_json"]:
+        from ..prefix import prefixed
+
+        told = prefixed(told)
+    _print(told, job, given)
     if pieces and not given["as_json"]:
         say(f"only what was followed here before{stood}")
