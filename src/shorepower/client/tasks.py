@@ -22,6 +22,7 @@ from ..model.errors import Fault, InvalidRequest, NotFound
 from ..model.job import Job
 from ..model.lifecycle import ENDED, Operation, State, exit_status
 from ..model.task import Task
+from ..wire.http.bodies import TaskPage
 from . import requests
 from .errors import ServerFault
 from .requests import Call
@@ -62,14 +63,6 @@ class TaskQuery(Struct, frozen=True, kw_only=True):
     """The name of a column, a parameter or a metric; ``-`` before it: the highest first."""
     cursor: str | None = None
     limit: int = PAGE
-
-
-class TaskPage(Struct, frozen=True, kw_only=True):
-    """Some tasks."""
-
-    tasks: tuple[Task, ...]
-    next: str | None = None
-    """The cursor of the next page."""
 
 
 # names
