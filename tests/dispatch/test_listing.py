@@ -35,6 +35,9 @@ class Ran(Laid):
     def listing(self, *, digests: bool = True) -> Listing:
         return list_results(self.server.blobs, self.spec, self.work, {}, digests=digests)
 
+    def tidy(self, out: Listing) -> None:
+        tidy(self.server.blobs, self.spec, self.work, out)
+
     def paths(self) -> list[str]:
         listing = self.listing()
         assert listing.faults == ()
@@ -129,12 +132,13 @@ def test_many_files_and_folders_that_are_none(ran: Ran) -> None:
 
 def test_at_the_end_only_what_tasks_wrote_is_left(ran: Ran) -> None:
     (ran.folders[0] / "src/out").write_text("mine")
-    tidy(ran.server.blobs, ran.spec, ran.work)
-    tidy(ran.server.blobs, ran.spec, ran.work)
+    out = ran.listing()
+    ran.tidy(out)
+    ran.tidy(out)
 
     assert os.listdir(ran.work / "tasks") == ["0"]
     assert sorted(os.listdir(ran.work / "tasks/0")) == ["src"]
-    assert os.listdir(ran.work / "project") == []
+    assert not (ran.work / "project").exists()
     assert read(ran.work, b"0/src/out", "tasks") == b"mine"
     assert remove(ran.work) > 0
     assert not ran.work.exists()
@@ -147,7 +151,7 @@ def test_a_task_that_wrote_through_a_link_is_told_of_and_fails_nothing(ran: Ran)
         path.chmod(0o755)
     (ran.folders[0] / "fit.py").write_text("rewritten through the link")
     (shared / "src/deep/new.txt").write_text("x")
-    (shared / "src/deep/__pycache__").mkdir()
+    (shared / "src/deep/__pycache__/b.pyc").touch()
     listing = ran.listing()
 
     assert listing.notes == (
@@ -156,6 +160,9 @@ def test_a_task_that_wrote_through_a_link_is_told_of_and_fails_nothing(ran: Ran)
     )
     assert (listing.faults, listing.entries) == ((), ())
     assert ran.listing(digests=False).notes == ()
+    ran.tidy(listing)
+    assert (shared / "fit.py").read_text() == "rewritten through the link"
+    assert not (shared / "data/in.csv").exists()
 
 
 def test_of_many_changes_some_are_named(ran: Ran) -> None:
@@ -183,7 +190,7 @@ def test_in_place_only_the_folders_of_the_tasks_count(tmp_path: Path) -> None:
     ran = Ran(tmp_path, "0-1", in_place=True, workdir="/srv")
     (ran.folders[1] / "out").write_text("mine")
     assert ran.paths() == ["1/out"]
-    tidy(ran.server.blobs, ran.spec, ran.work)
+    ran.tidy(ran.listing())
     assert os.listdir(ran.work / "tasks") == ["1"]
 
 

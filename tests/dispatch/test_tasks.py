@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,7 @@ def test_a_task_starts_in_a_folder_of_its_own_and_is_told_its_index(tmp_path: Pa
     assert told["RESULT"] == str(laid.work / "values/9")
     assert "INPUT" not in told
     assert all(Path(told[name]).parent.is_dir() for name in ("PROGRESS", "METRICS", "RESULT"))
+    assert [laid.order.each.index(task) for task in laid.tasks] == [5, 7, 9]  # type: ignore[union-attr]
     with pytest.raises(InvalidRequest, match="no task at position 3"):
         laid.order.each.plan(3)  # type: ignore[union-attr]
 
@@ -57,8 +60,25 @@ def test_the_shared_tree_is_read_only(tmp_path: Path) -> None:
     laid = Laid(tmp_path, an_array(), {"src/a.py": "y"}).prepare()
     for folder, folders, files in os.walk(laid.work / "project"):
         for name in (".", *folders, *files):
-            assert Path(folder, name).stat().st_mode & 0o222 == 0
+            is_open = Path(folder, name).stat().st_mode & 0o222 != 0
+            assert is_open == (name == "__pycache__" or folder.endswith("__pycache__"))
     assert remove(laid.work) > 0
+
+
+def test_python_compiles_a_module_once_for_all_tasks(tmp_path: Path) -> None:
+    """However it comes to be imported: beside the script, or from where the task starts."""
+    laid = Laid(tmp_path, an_array(), {"fit.py": "import mine", "mine.py": "print(__cached__)"}).prepare()
+    compiled = set()
+    for plan, argv in zip(plans(laid), (["fit.py"], ["-m", "fit"], ["-c", "import mine"]), strict=True):
+        program = [sys.executable, *argv]
+        found = subprocess.run(program, cwd=plan.cwd, env={}, check=True, capture_output=True, text=True)
+        compiled.add(Path(plan.cwd, found.stdout.strip()).resolve())
+    assert len(compiled) == 1
+    for task in laid.tasks:
+        laid.order.each.clear(task)  # type: ignore[union-attr]
+    assert indices_in(laid.work / "tasks") == []
+    assert {path.parent for path in compiled} == {laid.work / "project" / "__pycache__"}
+    assert all(path.exists() for path in compiled)
 
 
 def test_a_grid_is_environment_arguments_and_input(tmp_path: Path) -> None:

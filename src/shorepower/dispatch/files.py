@@ -150,7 +150,7 @@ class Files:
             return
         await self._keep(job, ResultsState.PARTIAL if out.faults else ResultsState.READY, out)
         if not out.faults and (spec.tree is not None or spec.array is not None):
-            await to_thread.run_sync(tidy, self._blobs, spec, work, limiter=self._collecting)
+            await to_thread.run_sync(tidy, self._blobs, spec, work, out, limiter=self._collecting)
 
     async def _save_output(
         self, job: Job, spec: JobSpec, submission: Submission

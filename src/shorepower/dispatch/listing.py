@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from ..files.blobs import BlobLost, BlobStore
 from ..files.collect import Listing, list_changes, list_tasks
 from ..files.mirror import indices_in
-from ..files.remove import trim
+from ..files.remove import remove, trim
 from ..files.shared import changes_in
 from ..model.job import JobSpec
 from ..model.names import quoted
@@ -62,7 +62,7 @@ def _changed(blobs: BlobStore, spec: JobSpec, work: Path) -> tuple[str, ...]:
     return (*told, "and others") if len(found) > _NAMED_CHANGES else told
 
 
-def tidy(blobs: BlobStore, spec: JobSpec, work: Path) -> None:
+def tidy(blobs: BlobStore, spec: JobSpec, work: Path, out: Listing) -> None:
     """After everything was listed: the inputs that did not change go, and what tasks did not write.
 
     Twice is harmless. Raises StorageFault, BlobLost, OSError.
@@ -71,5 +71,8 @@ def tidy(blobs: BlobStore, spec: JobSpec, work: Path) -> None:
         mirror = mirror_of(spec, work)
         for index in indices_in(work / "tasks"):
             mirror.clear(index)
+        if not out.notes:  # nobody changed the shared tree: nothing in it is anybody's result
+            remove(work / "project")
+            return
     if spec.tree is not None:
         trim(blobs, spec.tree, work, links=spec.links)

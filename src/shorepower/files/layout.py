@@ -11,10 +11,14 @@ from ..model.errors import InvalidRequest
 from ..model.job import Link
 from ..model.names import quoted
 
-__all__ = ["Links", "links_by_folder", "marker_of", "nothing", "parts_of"]
+__all__ = ["PYTHON_CACHE", "Links", "links_by_folder", "marker_of", "nothing", "parts_of"]
 
 Links: TypeAlias = "dict[bytes, bytes | Links]"
 """By name: the target of a link, or what stands in a folder of that name."""
+
+
+PYTHON_CACHE = b"__pycache__"
+"""Where Python keeps compiled modules; no snapshot holds one."""
 
 
 def nothing() -> None:

@@ -17,7 +17,7 @@ from collections import deque
 from functools import cached_property
 from pathlib import Path
 
-from .layout import Links
+from .layout import PYTHON_CACHE, Links
 
 __all__ = ["MIRROR_ENTRIES", "Mirror", "indices_in"]
 
@@ -27,7 +27,6 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODE = 0o755
 _NOT_OURS = frozenset({errno.ENOTDIR, errno.ELOOP})
 """What opening a directory says of a file or a link in its place."""
-_CACHE = b"__pycache__"
 
 
 class Mirror:
@@ -106,7 +105,9 @@ def _shape(top: bytes, start: tuple[bytes, ...]) -> Links:
         above[name] = below = {}
         for inner, is_folder in entries:
             place = path + b"/" + inner
-            if is_folder:
+            if is_folder and inner == PYTHON_CACHE:
+                below[inner] = place  # shared, so that modules are compiled once
+            elif is_folder:
                 on = way[1:] if way and way[0] == inner else None
                 waiting.append((below, inner, place, on))
             else:
@@ -197,7 +198,7 @@ def _rmdir(above: int, name: bytes) -> bool:
 def _drop_cache(folder: int) -> bool:
     """The one kind of junk that nearly every Python task leaves."""
     try:
-        cache = os.open(_CACHE, _FOLDER, dir_fd=folder)
+        cache = os.open(PYTHON_CACHE, _FOLDER, dir_fd=folder)
     except OSError:
         return False
     try:
@@ -209,4 +210,4 @@ def _drop_cache(folder: int) -> bool:
         return False
     finally:
         os.close(cache)
-    return _rmdir(folder, _CACHE)
+    return _rmdir(folder, PYTHON_CACHE)

@@ -17,7 +17,7 @@ from ..model.job import Link
 from ..model.names import quoted
 from ..model.tree import CHUNK_BYTES, MAX_DEPTH, TreeEntry, decode_tree
 from .blobs import BlobLost, BlobStore
-from .layout import Links, links_by_folder, marker_of, nothing
+from .layout import PYTHON_CACHE, Links, links_by_folder, marker_of, nothing
 from .remove import remove
 
 __all__ = ["missing_objects", "objects", "stage"]
@@ -45,7 +45,7 @@ def stage(
     that is already there is left as it is, unless it was staged before the machine last started: then
     it may not be whole on disk, and is put aside. ``tree`` None gives an empty folder. Every object is
     verified while it is copied; modes and times of files and folders are those of the snapshot, but that
-    nobody may write if it is ``read_only``.
+    nobody may write if it is ``read_only``: only Python's compiled modules, which many tasks share then.
     ``links`` become symbolic links; what they point to need not exist. Beside it ``<project>.staged``
     marks the moment for `list_changes`. ``check`` is called now and then and may raise to give up.
 
@@ -173,6 +173,8 @@ class _Builder:
                 os.symlink(target, name, dir_fd=folder)
             else:
                 self._folder(folder, name, None, target, depth)
+        if self._modes != ~0 and any(entry.name.endswith(b".py") for entry in entries):
+            os.mkdir(PYTHON_CACHE, 0o755, dir_fd=folder)
 
     def _folder(self, above: int, name: bytes, entry: TreeEntry | None, links: Links, depth: int) -> None:
         """``entry`` None: a folder that is there only because links stand in it."""
