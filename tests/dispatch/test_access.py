@@ -124,7 +124,10 @@ async def test_a_lesser_scope_changes_nothing(living, method, caller):
     assert (await dispatcher.job(job.id, ALICE)) == job
 
 
-@pytest.mark.parametrize("method", sorted(set(ABOUT_A_JOB) - CHANGES - {"read_file", "read_files", "output", "follow"}))
+STREAMS = {"read_file", "read_files", "output", "follow"}
+
+
+@pytest.mark.parametrize("method", sorted(set(ABOUT_A_JOB) - CHANGES - STREAMS))
 async def test_a_reader_may_look(living, method):
     dispatcher, job = living
     await _call(method, dispatcher, job.id, READER)

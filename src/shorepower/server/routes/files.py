@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from functools import partial
 
 import anyio
 from litestar import Response, get, post
 
 from ...dispatch.dispatcher import Dispatcher, Footprint
+from ...dispatch.fetch import FileAsked, FilePiece
 from ...model.caller import Caller
+from ...model.errors import Fault, InvalidRequest
 from ...model.results import ExpiringResults
-from ...model.errors import Fault, InvalidRequest, ShorepowerError
 from ...wire.http.bodies import (
     FileHead,
     FileList,
-    FileWanted,
     PruneAnswer,
     PruneRequest,
     ReadRequest,
     WarnedRequest,
 )
-from ...wire.http.frames import FRAMES, frame_head, frame_parts
+from ...wire.http.frames import FRAMES, frame_parts
 from ..arguments import JobName, TheCaller, TheDispatcher, TheLife, TheRequest
 from ..needs import Need, needs
 from ..reading import read_struct
@@ -117,40 +116,28 @@ def _check_paths(wanted: ReadRequest) -> None:
 async def _read(
     dispatcher: Dispatcher, job: JobName, wanted: ReadRequest, caller: Caller
 ) -> AsyncGenerator[bytes, None]:
-    for entry in wanted.entries:
-        async for part in _read_one(dispatcher, job, entry, caller):
-            yield part
-
-
-async def _read_one(
-    dispatcher: Dispatcher, job: JobName, entry: FileWanted, caller: Caller
-) -> AsyncGenerator[bytes, None]:
-    """The frames of one file. Each piece waits for the next, which tells whether it was the last."""
-    head = partial(FileHead, path=entry.path, path_b64=entry.path_b64, area=entry.area)
-    offset = entry.offset
-    held: bytes | None = None
-    pieces = dispatcher.read_file(job, entry.raw_path(), entry.area, caller, offset=offset)
+    """Frames; those of small files go out together."""
+    asked = [FileAsked(path=one.raw_path(), area=one.area, offset=one.offset) for one in wanted.entries]
+    batches = dispatcher.read_files(job, asked, caller)
     try:
-        async for piece in pieces:
-            if held is not None:
-                for part in frame_parts(head(offset=offset, eof=False), held):
-                    yield part
-                offset += len(held)
-            held = piece
-        for part in frame_parts(head(offset=offset, eof=True), held or b""):
-            yield part
-    except (ShorepowerError, OSError) as error:
-        yield frame_head(head(offset=offset, eof=False, error=_words(error)), 0)
+        async for pieces in batches:
+            yield b"".join(part for piece in pieces for part in _frame(wanted, piece))
     finally:
-        if isinstance(pieces, AsyncGenerator):
-            with anyio.CancelScope(shield=True):
-                await pieces.aclose()
+        with anyio.CancelScope(shield=True):
+            await batches.aclose()
 
 
-def _words(error: Exception) -> str:
-    if isinstance(error, ShorepowerError):
-        return str(error)
-    return (error.strerror if isinstance(error, OSError) else None) or "cannot be read"
+def _frame(wanted: ReadRequest, piece: FilePiece) -> tuple[bytes, ...]:
+    entry = wanted.entries[piece.number]
+    head = FileHead(
+        path=entry.path,
+        path_b64=entry.path_b64,
+        area=entry.area,
+        offset=piece.offset,
+        eof=piece.eof,
+        error=piece.error,
+    )
+    return frame_parts(head, piece.data)
 
 
 ROUTES = [list_files, read_files, pulled, prune, expiring, warned, footprint]
