@@ -30,19 +30,14 @@ class Leftovers:
 
     async def drop_secrets(self, jobs: Iterable[Job]) -> None:
         """Those of jobs that ended; the others keep theirs."""
-        await self.drop(jobs, ())
-
-    async def drop(self, jobs: Iterable[Job], empty: Sequence[str]) -> None:
-        """Secrets of the jobs that ended, and the ``empty`` working folders of submissions."""
         ended = [job.id for job in jobs if job.state.ended]
-
-        def work() -> None:
-            _unlink(self._places.secrets, ended)
-            for submission in empty:
-                _drop_empty(self._places.work(submission))
-
         if ended:
-            await to_thread.run_sync(work, limiter=self._disk)
+            await to_thread.run_sync(_unlink, self._places.secrets, ended, limiter=self._disk)
+
+    async def drop_empty(self, submissions: Sequence[str]) -> None:
+        """Working folders in which nothing was left."""
+        works = [self._places.work(submission) for submission in submissions]
+        await to_thread.run_sync(_drop_empty, works, limiter=self._disk)
 
     async def drop_work(self, submissions: Iterable[str]) -> None:
         """Working folders that nothing will ever start in."""
@@ -67,12 +62,13 @@ class Leftovers:
             await self.drop_work(gone)
 
 
-def _drop_empty(work: Path) -> None:
-    try:
-        for folder in (work / "results", work / "values", work / "project", work):
-            folder.rmdir()
-    except OSError:
-        _try_remove(work)
+def _drop_empty(works: Sequence[Path]) -> None:
+    for work in works:
+        try:
+            for folder in (work / "results", work / "values", work / "project", work):
+                folder.rmdir()
+        except OSError:
+            _try_remove(work)
 
 
 def _try_remove(work: Path) -> None:

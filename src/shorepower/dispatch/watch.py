@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import partial
 
 import anyio
 import structlog
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, create_task_group, to_thread
 from anyio.abc import TaskStatus
+from msgspec import Struct
 from msgspec.structs import replace
 
 from ..clusters.contract import Cluster
@@ -22,7 +23,7 @@ from ..model.results import ResultsState
 from ..store.contract import Store
 from .fold import fold
 from .leftovers import Leftovers
-from .news import News
+from .news import News, Waiter
 from .places import DispatchSettings, Places
 from .prepare import is_untouched
 from .task_metrics import MetricsReader
@@ -30,6 +31,8 @@ from .task_metrics import MetricsReader
 __all__ = ["Standing", "Watch"]
 
 log = structlog.get_logger(__name__)
+
+_AT_ONCE = 32
 
 
 class Standing:
@@ -46,6 +49,17 @@ class Standing:
         """No answer: what is known stays, marked since when."""
         known = self.infos[name]
         self.infos[name] = replace(known, stale_since=known.stale_since or now, why_stale=why)
+
+
+class Left(Struct, frozen=True, kw_only=True):
+    """What lies in the state directory of submissions that ended."""
+
+    arrays: frozenset[str] = frozenset()
+    """Those that are arrays."""
+    untouched: frozenset[str] = frozenset()
+    """Those whose working folder is empty, and of no use any more once that is recorded."""
+    secrets: frozenset[str] = frozenset()
+    """Jobs that have some."""
 
 
 class Watch:
@@ -66,23 +80,27 @@ class Watch:
         self._disk = CapacityLimiter(1)
         self._metrics = MetricsReader(store, places)
         self._leftovers = Leftovers(store, places)
+        self._empty: list[str] = []
+        """Working folders to be taken away; what a crash leaves of them is swept at the next start."""
+        self._useless = Waiter()
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
         """Fold news in until cancelled. A store that refuses is tried again: no news is lost."""
-        task_status.started()
-        async for seen in self._cluster.watch():
-            if seen:
-                await self._keep(seen)
+        async with create_task_group() as tg:
+            tg.start_soon(self._clear_up)
+            task_status.started()
+            async for seen in self._cluster.watch():
+                if seen:
+                    await self._keep(seen)
 
     async def _keep(self, seen: Sequence[Observation]) -> None:
         wait_s = self._settings.retry_first_s
-        untouched, arrays = await self._look({one.submission for one in seen if one.state.ended})
+        left = await self._look({one.submission for one in seen if one.state.ended})
         while True:
             try:
-                metrics = await self._metrics.read(one for one in seen if one.submission in arrays)
-                folding = partial(
-                    fold, news=seen, now=self._clock.now(), untouched=untouched, metrics=metrics
-                )
+                metrics = await self._metrics.read(one for one in seen if one.submission in left.arrays)
+                now = self._clock.now()
+                folding = partial(fold, news=seen, now=now, untouched=left.untouched, metrics=metrics)
                 changed = await self._store.write(folding)
                 break
             except ShorepowerError as fault:
@@ -91,23 +109,34 @@ class Watch:
                 wait_s = min(wait_s * 2, self._settings.retry_most_s)
         if any(job.results.state is ResultsState.SAVING for job in changed):
             self._news.tell("saving")
+        await self._leftovers.drop_secrets(job for job in changed if job.id in left.secrets)
         without = {job.id for job in changed if job.results.state is ResultsState.NONE}
-        empty = [name for name in untouched if split_submission_id(name)[0] in without]
-        await self._leftovers.drop(changed, empty)
+        self._empty += [name for name in left.untouched if split_submission_id(name)[0] in without]
+        if self._empty:
+            self._useless.wake()
 
-    async def _look(self, ended: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
-        """(those whose working folder is empty, and of no use any more once that is recorded; those that
-        are arrays)."""
-        works = {name: self._places.work(name) for name in ended}
+    async def _clear_up(self) -> None:
+        """Take empty working folders away. Nothing waits for it: that can take long, as each removal may
+        wait for the disk."""
+        while True:
+            await self._useless.wait(self._settings.retry_most_s)
+            while self._empty:
+                names, self._empty = self._empty[:_AT_ONCE], self._empty[_AT_ONCE:]
+                await self._leftovers.drop_empty(names)
 
-        def look() -> tuple[frozenset[str], frozenset[str]]:
+    async def _look(self, ended: Collection[str]) -> Left:
+        def look() -> Left:
+            works = {name: self._places.work(name) for name in ended}
             arrays = frozenset(name for name, work in works.items() if (work / "tasks").is_dir())
             plain = ((name, work) for name, work in works.items() if name not in arrays)
-            return frozenset(name for name, work in plain if is_untouched(work)), arrays
+            jobs = {split_submission_id(name)[0] for name in ended}
+            return Left(
+                arrays=arrays,
+                untouched=frozenset(name for name, work in plain if is_untouched(work)),
+                secrets=frozenset(job for job in jobs if (self._places.secrets / job).exists()),
+            )
 
-        if not works:
-            return frozenset(), frozenset()
-        return await to_thread.run_sync(look, limiter=self._disk)
+        return await to_thread.run_sync(look, limiter=self._disk) if ended else Left()
 
     async def keep_informed(self) -> None:
         """Ask for the cluster's information now and then, until cancelled."""
