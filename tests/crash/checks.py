@@ -95,6 +95,8 @@ def _check_output(told: Told, job: Job, client: Client) -> Iterator[str]:
 def _check_results(told: Told, job: Job, client: Client) -> Iterator[str]:
     if told.planned.exit_code is None and job.started_at is None:
         return
+    if job.results.state is ResultsState.NONE and not told.planned.results:
+        return
     if job.results.state is not ResultsState.READY:
         yield f"its results are {job.results.state}: {job.results.why}"
         return
