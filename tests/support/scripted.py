@@ -65,6 +65,10 @@ class ScriptedCluster(Cluster):
         self.seen: dict[str, Observation] = {}
         """The newest of each submission; what adopt tells of it."""
         self.controls: list[tuple[str, Operation]] = []
+        self.controlled: list[Order] = []
+        """The orders of these."""
+        self.asked_for: list[Order] = []
+        """Every order that adopt was asked for."""
         self.control_faults: deque[Exception | None] = deque()
         self.outputs: dict[tuple[str, int, int], ScriptedOutput] = {}
         self.forgotten: list[str] = []
@@ -97,6 +101,7 @@ class ScriptedCluster(Cluster):
 
     async def adopt(self, orders: Sequence[Order]) -> Sequence[Finding]:
         self.adopted.append([order.submission for order in orders])
+        self.asked_for += orders
         self._tell()
         return [self._find(order) for order in orders]
 
@@ -114,6 +119,7 @@ class ScriptedCluster(Cluster):
 
     async def control(self, order: Order, operation: Operation) -> None:
         self.controls.append((order.submission, operation))
+        self.controlled.append(order)
         self._tell()
         if self.control_faults and (fault := self.control_faults.popleft()) is not None:
             raise fault

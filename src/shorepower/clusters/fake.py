@@ -7,26 +7,29 @@ A job whose command begins with ``fake`` runs the words after it, in order::
     wait:SECONDS          sleep                   signal:N     be ended by a signal
     stubborn              ignore SIGTERM          hang         until it is stopped, or `finish` is called
 
-Any other command hangs. The cluster outlives its users: a server that comes back talks to the same object.
+Any other command hangs. Whoever holds the cluster in hand calls the tasks of an array
+``<submission>.<position>``. The cluster outlives its users: a server that comes back talks to the same one.
 """
 
 from __future__ import annotations
 
 import random
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 import anyio
-from anyio import TASK_STATUS_IGNORED, create_task_group
+from anyio import TASK_STATUS_IGNORED, create_task_group, to_thread
 from anyio.abc import TaskGroup, TaskStatus
+from msgspec.structs import replace
 
 from ..host.contract import Clock
 from ..model.cluster import Capabilities, ClusterInfo
-from ..model.errors import InvalidRequest, SubmitRefused, Unreachable
+from ..model.errors import InvalidRequest, StorageFault, SubmitRefused, Unreachable
 from ..model.lifecycle import Observation, Operation, Reason, State
 from ..model.output import Stream
+from ..model.tasks import TaskSet
 from .contract import Cluster, Finding, Order, OutputSource, Where
-from .fake_job import FakeJob, Outcome, outcome
+from .fake_job import FakeArray, FakeJob, Outcome, outcome
 
 __all__ = ["FakeCluster", "Faults"]
 
@@ -56,7 +59,7 @@ class Faults:
         self.repeat_news = False
         """Everything is told twice."""
         self.shuffle_news: random.Random | None = None
-        """Told in this order within a batch; the newest observation of a submission stays the last."""
+        """Told in this order within a batch; the newest observation of a job or a task stays the last."""
 
 
 class FakeCluster(Cluster):
@@ -78,6 +81,8 @@ class FakeCluster(Cluster):
         self._clock, self._slots, self._cpu_count = clock, slots, cpu_count
         self._fenced, self._starts_by_itself = fenced, starts_by_itself
         self._jobs: dict[str, FakeJob] = {}
+        """Plain jobs, and tasks that live or have printed something."""
+        self._arrays: dict[str, FakeArray] = {}
         self._news: list[Observation] = []
         self._told = anyio.Event()
         self._tasks: TaskGroup | None = None
@@ -86,7 +91,7 @@ class FakeCluster(Cluster):
         async with create_task_group() as tasks:
             self._tasks = tasks
             for job in self._jobs.values():
-                if job.started_at is not None and not job.ended.is_set():
+                if job.lives:
                     tasks.start_soon(self._play, job)
             self._fill_slots()
             task_status.started()
@@ -133,27 +138,31 @@ class FakeCluster(Cluster):
 
     async def control(self, order: Order, operation: Operation) -> None:
         await self._answer()
-        job = self._jobs.get(order.submission)
-        if job is None or job.ended.is_set():
-            return
-        await self._operate(job, operation)
+        array = self._arrays.get(order.submission)
+        if array is not None:
+            self._operate_on_waiting(array, order.tasks, operation)
+        for job in self._of(order.submission, order.tasks):
+            if not job.ended.is_set():
+                self._operate(job, operation)
 
     def output(self, submission: str, task: int, restart: int) -> OutputSource:
-        job = self._jobs.get(submission)
+        job = self._jobs.get(f"{submission}.{task}" if submission in self._arrays else submission)
         return job if job is not None else FakeJob(None)
 
     async def forget(self, submission: str) -> None:
         await self._answer()
-        job = self._jobs.get(submission)
-        if job is not None and not job.ended.is_set():
+        array, jobs = self._arrays.get(submission), self._of(submission)
+        if any(not job.ended.is_set() for job in jobs) or (array is not None and array.waiting):
             raise InvalidRequest(f"submission {submission} has not ended; its records stay")
-        self._jobs.pop(submission, None)
+        self._arrays.pop(submission, None)
+        for job in jobs:
+            del self._jobs[job.name]
 
     # what tests and demos hold in hand
 
     def begin(self, submission: str) -> None:
         """Start a job that waits, whatever the slots say."""
-        self._start(self._jobs[submission])
+        self._start(self._held(submission))
 
     def write(self, submission: str, data: bytes, stream: Stream = Stream.STDOUT) -> None:
         """As if the job had printed that."""
@@ -161,14 +170,14 @@ class FakeCluster(Cluster):
 
     def finish(self, submission: str, code: int = 0) -> None:
         """Let a job end with an exit code."""
-        job = self._jobs[submission]
+        job = self._held(submission)
         if job.started_at is None:
             self._start(job)
         self._end(job, outcome(code))
 
     def end(self, submission: str, state: State, reason: Reason | None, why: str = "") -> None:
         """Let a job end in any way."""
-        self._end(self._jobs[submission], (state, reason, None, None, why))
+        self._end(self._held(submission), (state, reason, None, None, why))
 
     def tell(self, seen: Observation) -> None:
         """As if the cluster had seen that."""
@@ -183,9 +192,23 @@ class FakeCluster(Cluster):
     @property
     def submissions(self) -> list[str]:
         """All that were taken, oldest first."""
-        return list(self._jobs)
+        return [*(name for name, job in self._jobs.items() if job.array is None), *self._arrays]
 
     # inside
+
+    def _held(self, name: str) -> FakeJob:
+        """A job or a task by its name, whether it waits or not."""
+        if name not in self._jobs:
+            submission, _, position = name.partition(".")
+            self._jobs[name] = self._arrays[submission].take(int(position))
+        return self._jobs[name]
+
+    def _of(self, submission: str, tasks: TaskSet | None = None) -> list[FakeJob]:
+        """What lives or has printed of a submission, or of some of its tasks."""
+        if submission not in self._arrays:
+            return [self._jobs[submission]] if submission in self._jobs else []
+        begun = [job for job in self._jobs.values() if job.array is self._arrays[submission]]
+        return [job for job in begun if tasks is None or job.position in tasks]
 
     async def _answer(self) -> None:
         if self.faults.delay_s:
@@ -198,37 +221,57 @@ class FakeCluster(Cluster):
         told.set()
 
     def _take(self, order: Order) -> None:
-        if order.submission in self._jobs and self._fenced:
+        if (order.submission in self._jobs or order.submission in self._arrays) and self._fenced:
+            return
+        if order.each is not None:
+            array = self._arrays[order.submission] = FakeArray(order)
+            self._tell_of(array, array.waiting, State.PENDING, Reason.QUEUED)
+            self._fill_slots()
             return
         job = self._jobs[order.submission] = FakeJob(order)
         self._tell(job)
         self._fill_slots()
 
     def _find(self, order: Order) -> Finding:
-        job = self._jobs.get(order.submission)
-        if job is None:
+        now, array = self._clock.now().timestamp(), self._arrays.get(order.submission)
+        seen = [job.seen(now) for job in self._of(order.submission)]
+        if array is not None:
+            waiting = array.seen(now, array.waiting, State.PENDING, Reason.QUEUED, "")
+            ended = (end for task, end in array.ends.items() if task not in order.ended)
+            seen = [waiting, *ended, *seen]
+        if not seen:
             return Finding(submission=order.submission, where=Where.ABSENT)
         return Finding(
             submission=order.submission,
             where=Where.FOUND,
             handle=f"fake-{order.submission}",
-            observations=(job.seen(self._clock.now().timestamp()),),
+            observations=tuple(seen),
         )
 
     def _fill_slots(self) -> None:
         if self._tasks is None or not self._starts_by_itself:
             return
-        running = sum(1 for job in self._jobs.values() if job.started_at and not job.ended.is_set())
-        for job in list(self._jobs.values()):
+        running = sum(1 for job in self._jobs.values() if job.lives)
+        for job in self._startable():
             if self._slots is not None and running >= self._slots:
                 return
+            self._start(job() if callable(job) else job)
+            running += 1
+
+    def _startable(self) -> Iterator[FakeJob | Callable[[], FakeJob]]:
+        """What may start now: jobs, and ways to take a task out of an array."""
+        for job in list(self._jobs.values()):
             if job.started_at is None and not job.ended.is_set():
-                self._start(job)
-                running += 1
+                yield job
+        for array in list(self._arrays.values()):
+            while array.may_start:
+                yield array.take
 
     def _start(self, job: FakeJob) -> None:
-        assert job.order is not None
-        name = job.order.submission
+        name = job.name
+        self._jobs[name] = job
+        if job.array is not None:
+            job.array.living += 1
         self.starts[name] = self.starts.get(name, 0) + 1
         job.started_at, job.state, job.reason = self._clock.now(), State.RUNNING, None
         self._tell(job)
@@ -246,6 +289,14 @@ class FakeCluster(Cluster):
 
     async def _play_steps(self, job: FakeJob) -> None:
         assert job.order is not None
+        if job.order.each is not None:
+            try:
+                plan = await to_thread.run_sync(job.order.each.plan, job.position)
+            except (InvalidRequest, StorageFault) as fault:
+                return self._end(job, (State.FAILED, Reason.LAUNCH, None, None, str(fault)))
+            job.order = replace(job.order, argv=plan.argv, env=plan.env, cwd=plan.cwd)
+            if job.ended.is_set():
+                return None
         program, *steps = job.order.argv
         if program != "fake":
             steps = ["hang"]
@@ -276,7 +327,18 @@ class FakeCluster(Cluster):
                 return None
         return self._end(job, outcome(0))
 
-    async def _operate(self, job: FakeJob, operation: Operation) -> None:
+    def _operate_on_waiting(self, array: FakeArray, tasks: TaskSet, operation: Operation) -> None:
+        """None of its tasks starts for a while, or these never."""
+        if operation in _FROM_OUTSIDE:
+            dropped = array.drop(tasks)
+            if dropped:
+                reason, _ = _FROM_OUTSIDE[operation]
+                self._tell_of(array, dropped, State.CANCELED, reason, "it was stopped before it started")
+            return
+        array.suspended = operation is Operation.SUSPEND
+        self._fill_slots()
+
+    def _operate(self, job: FakeJob, operation: Operation) -> None:
         match operation:
             case Operation.SUSPEND | Operation.RESUME:
                 if job.started_at is None:
@@ -317,10 +379,27 @@ class FakeCluster(Cluster):
         job.going.set()
         job.wake()
         self._tell(job)
+        if job.array is not None:
+            self._end_task(job, job.array)
         self._fill_slots()
+
+    def _end_task(self, job: FakeJob, array: FakeArray) -> None:
+        """Of what has printed nothing, only how it ended is kept."""
+        array.living -= job.started_at is not None
+        if self._tasks is not None and array.order.each is not None:
+            self._tasks.start_soon(to_thread.run_sync, array.order.each.clear, job.position)
+        if not job.printed:
+            array.ends[job.position] = job.seen(self._clock.now().timestamp())
+            del self._jobs[job.name]
 
     def _tell(self, job: FakeJob) -> None:
         self._news.append(job.seen(self._clock.now().timestamp()))
+        self._wake()
+
+    def _tell_of(
+        self, array: FakeArray, tasks: TaskSet, state: State, reason: Reason, why: str = ""
+    ) -> None:
+        self._news.append(array.seen(self._clock.now().timestamp(), tasks, state, reason, why))
         self._wake()
 
     def _spoil(self, batch: list[Observation]) -> list[Observation]:
@@ -332,8 +411,8 @@ class FakeCluster(Cluster):
             else:
                 told += [seen, seen] if faults.repeat_news else [seen]
         if faults.shuffle_news is not None:
-            newest = {seen.submission: seen for seen in told}
-            older = [seen for seen in told if seen is not newest[seen.submission]]
+            newest = {(seen.submission, seen.tasks): seen for seen in told}
+            older = [seen for seen in told if seen is not newest[seen.submission, seen.tasks]]
             faults.shuffle_news.shuffle(older)
             told = [*older, *newest.values()]
         return told
