@@ -92,7 +92,7 @@ class MapJob:
         """(item, warning) as far as known."""
         return list(self._warnings)
 
-    def rerun_failed(self, **options: Any) -> MapJob:
+    def rerun_failed(self, *, chunksize: int | None = None, **options: Any) -> MapJob:
         """Once all have ended: another job over the items that came to nothing, and only these. What was
         sent is not sent again. Options change those of this job (more memory, another cluster)."""
         failed = sorted(self.failed())
@@ -100,7 +100,7 @@ class MapJob:
             return MapJob(self.client, None, ())
         spec = self.client.spec(self.id)
         calls = _calls_of(self.client, spec).with_options(**options)
-        tasks = calls.task_count(None)(len(failed))
+        tasks = calls.task_count(chunksize)(len(failed))
         job = calls.submit_payload(spec.name, _chosen(self.client, spec, failed, tasks), tasks)
         return MapJob(self.client, job, failed, tasks=tasks)
 
