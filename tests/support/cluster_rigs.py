@@ -161,6 +161,8 @@ class Profile:
     runs_at_once: int = 2
     adopts_unknown: bool = False
     """A submission it has never seen is queued by `adopt`, instead of being told absent."""
+    arrays: bool = True
+    """It runs arrays."""
     records: Callable[[Path, str], bool] = field(default=lambda folder, submission: False)
     """Whether anything of a submission is left on disk."""
 
@@ -212,6 +214,7 @@ PROFILES = (
         remake=lambda cluster, folder: make_local(folder),
         argv=shell_script,
         adopts_unknown=True,
+        arrays=False,
         records=lambda folder, submission: (folder / "spool" / submission).exists(),
     ),
 )
