@@ -34,6 +34,10 @@ class Each(ABC):
     """The tasks of an array order, by position. Blocking; any thread."""
 
     @abstractmethod
+    def index(self, task: int) -> int:
+        """The user's own number of a task, which its environment says. Never blocks."""
+
+    @abstractmethod
     def plan(self, task: int) -> TaskPlan:
         """Lay out what the task starts in. Doing it again is harmless.
 

@@ -9,6 +9,7 @@ Moments (``at_cs``) are hundredths of a second since 1970, ``up_cs`` since the m
     start.<task>.<restart>   the fence: created exclusively, by the wrapper or by who forbids a start
     exit.<task>.<restart>    reserved by the wrapper before the program starts, written over at its end
     note.<task>.<restart>    why we are about to end it; written before the first signal
+    refused                  tasks of an array that were stopped while they waited: a line for each stop
 """
 
 from __future__ import annotations
@@ -20,20 +21,24 @@ from enum import StrEnum
 from msgspec import Struct
 
 from ..model.lifecycle import Reason
+from ..model.tasks import TaskSet
 
 __all__ = [
     "Exit",
     "Fence",
     "Launch",
     "Note",
+    "Refusal",
     "UnknownRecord",
     "is_reserved",
     "moment_of",
     "parse_exit",
     "parse_fence",
     "parse_note",
+    "parse_refused",
     "write_note",
     "write_refusal",
+    "write_refused",
 ]
 
 
@@ -84,6 +89,14 @@ class Note(Struct, frozen=True, kw_only=True):
     cause: Reason
     at: datetime
     up_cs: int
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """Tasks of an array that must never start."""
+
+    tasks: TaskSet
+    forbidden: Reason
+    at: datetime
 
 
 def moment_of(centiseconds: int) -> datetime:
@@ -169,6 +182,31 @@ def write_refusal(submission: str, task: int, restart: int, forbidden: Reason, a
 def write_note(note: Note) -> bytes:
     """A note."""
     return f"v=1 cause={note.cause.value} at_cs={_cs(note.at)} up_cs={note.up_cs} end\n".encode("ascii")
+
+
+def write_refused(refusal: Refusal) -> bytes:
+    """One more line of what an array may not start."""
+    spans = ",".join(f"{start}-{stop}" for start, stop in refusal.tasks.spans)
+    return f"v=1 forbidden={refusal.forbidden.value} at_cs={_cs(refusal.at)} tasks={spans} end\n".encode(
+        "ascii"
+    )
+
+
+def parse_refused(data: bytes) -> list[Refusal]:
+    """Every whole line. Raises UnknownRecord."""
+    found = []
+    for line in data.splitlines(keepends=True):
+        words = _words(line)
+        if words is None:
+            continue
+        try:
+            pairs = (span.split("-") for span in words["tasks"].split(",") if span)
+            tasks = TaskSet(tuple((int(start), int(stop)) for start, stop in pairs))
+            at = moment_of(int(words["at_cs"]))
+            found.append(Refusal(tasks=tasks, forbidden=Reason(words["forbidden"]), at=at))
+        except (KeyError, ValueError) as fault:
+            raise UnknownRecord(f"a record of refused tasks cannot be read: {fault}") from None
+    return found
 
 
 def _cs(moment: datetime) -> int:

@@ -32,17 +32,21 @@ from .records import (
     Exit,
     Fence,
     Note,
+    Refusal,
     is_reserved,
     parse_exit,
     parse_fence,
     parse_note,
+    parse_refused,
     write_note,
     write_refusal,
+    write_refused,
 )
 
 __all__ = ["Evidence", "Part", "Spool"]
 
 _SUBMISSION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_FENCE = re.compile(r"start\.(0|[1-9][0-9]*)\.0")
 _RECORD_LIMIT = 4096
 _OPEN = os.O_APPEND | os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _NO_FILE = frozenset({errno.EISDIR, errno.ELOOP, errno.ENXIO})
@@ -76,7 +80,7 @@ class Part:
 
         Raises StateDirectoryFault when something else lies there, OSError (disk full).
         """
-        self._make_folder()
+        _make_folder(self.folder)
         where = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             _check_folder(self.folder, os.fstat(where))
@@ -119,7 +123,7 @@ class Part:
 
     def forbid(self, reason: Reason, at: datetime) -> bool:
         """Win the fence, for good, with a record that says it must never start; False if it is taken."""
-        self._make_folder()
+        _make_folder(self.folder)
         draft = self.folder / f"refusal.{self._tail}.{os.getpid()}"
         data = write_refusal(self.submission, self.task, self.restart, reason, at)
         try:
@@ -139,14 +143,15 @@ class Part:
         _write(draft, write_note(note))
         draft.replace(self.folder / name)
 
-    def _make_folder(self) -> None:
-        try:
-            self.folder.mkdir(mode=0o700)
-        except FileExistsError:
-            pass
-        except FileNotFoundError:
-            self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.folder.mkdir(mode=0o700, exist_ok=True)
+    def drop_empty(self) -> None:
+        """Nothing was written to a stream: its file need not stay. Raises OSError."""
+        for stream in Stream:
+            file = self.output(stream)
+            try:
+                if file.lstat().st_size == 0:
+                    file.unlink()
+            except FileNotFoundError:
+                continue
 
 
 class Spool:
@@ -185,12 +190,49 @@ class Spool:
                     continue
         return None
 
+    def fenced(self, submission: str) -> set[int]:
+        """The tasks of a submission that were started, or kept from it one by one. Raises OSError."""
+        try:
+            with os.scandir(self.folder(submission)) as entries:
+                found = [_FENCE.fullmatch(entry.name) for entry in entries]
+        except FileNotFoundError:
+            return set()
+        return {int(name[1]) for name in found if name}
+
+    def refuse(self, submission: str, refusal: Refusal) -> None:
+        """Keep tasks that wait from ever starting, durably. Raises OSError."""
+        folder = self.folder(submission)
+        _make_folder(folder)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(folder / "refused", flags, 0o600), "ab", buffering=0) as file:
+            file.write(b"\n" + write_refused(refusal))  # whatever a line before it was cut short at
+            os.fsync(file.fileno())
+        _sync_folder(folder)
+
+    def refused(self, submission: str) -> list[Refusal]:
+        """What was refused so far. Raises OSError, UnknownRecord."""
+        try:
+            return parse_refused((self.folder(submission) / "refused").read_bytes())
+        except FileNotFoundError:
+            return []
+
     def forget(self, submission: str) -> None:
         """Remove everything of a submission; harmless when it is gone."""
         try:
             shutil.rmtree(self.folder(submission))
         except FileNotFoundError:
             pass
+
+
+def _make_folder(folder: Path) -> None:
+    """The spool folder of a submission. Raises OSError."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _check_folder(folder: Path, seen: os.stat_result) -> None:

@@ -84,6 +84,12 @@ class Host(ABC):
         """Start it. Raises OSError when the program or its directory is not there, and whatever
         ``SpawnLater.make`` raises."""
 
+    def spawn_here(self, what: SpawnLater) -> Spawned:
+        """The same from a thread of the caller's own, in which no signal is blocked: blocking, and without
+        a word to any other thread. Hosts that act for somebody else have no such short way.
+        """
+        raise NotImplementedError
+
     def reap(self, spawned: Spawned) -> Reaped | None:
         """Take the end of an ended process; None when it goes on or is nobody's here to take.
 

@@ -19,7 +19,7 @@ from anyio import CapacityLimiter, get_cancelled_exc_class, to_thread
 from ..model.errors import TooLarge
 from .contract import Clock, Host, Look, Reaped, Spawn, Spawned, SpawnLater
 from .looker import Looker
-from .spawner import Spawners
+from .spawner import Spawners, start_now
 
 __all__ = ["OwnHost", "SystemClock", "heed_ignored_signals"]
 
@@ -62,6 +62,9 @@ class OwnHost(Host):
 
     async def spawn(self, what: Spawn | SpawnLater) -> Spawned:
         return await self._spawners.start(what)
+
+    def spawn_here(self, what: SpawnLater) -> Spawned:
+        return start_now(what)
 
     def reap(self, spawned: Spawned) -> Reaped | None:
         try:

@@ -20,7 +20,7 @@ from anyio import CancelScope
 from .contract import Spawn, Spawned, SpawnLater
 from .processes import process_of
 
-__all__ = ["Spawners"]
+__all__ = ["Spawners", "start_now"]
 
 _THREADS = 2
 _NICEST = 19
@@ -39,11 +39,7 @@ class _Ask:
     def settle(self) -> None:
         """Start it and tell; called in a spawner's thread."""
         try:
-            with ExitStack() as files:
-                what = self.what
-                spawned: Spawned | BaseException = _start(
-                    what.make(files) if isinstance(what, SpawnLater) else what
-                )
+            spawned: Spawned | BaseException = start_now(self.what)
         except BaseException as fault:
             spawned = fault
         try:
@@ -96,6 +92,12 @@ def _serve(asks: queue.SimpleQueue[_Ask | None]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # inherited by what is started
     while (ask := asks.get()) is not None:
         ask.settle()
+
+
+def start_now(what: Spawn | SpawnLater) -> Spawned:
+    """Start a program from this thread, which has to have no signal blocked: the mask is inherited."""
+    with ExitStack() as files:
+        return _start(what.make(files) if isinstance(what, SpawnLater) else what)
 
 
 def _start(what: Spawn) -> Spawned:

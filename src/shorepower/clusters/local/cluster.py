@@ -17,13 +17,15 @@ from ...model.lifecycle import Observation, Operation, Reason, State
 from ..contract import Cluster, Finding, Live, Order, OutputSource, Where
 from ..records import UnknownRecord
 from ..spool import Spool
+from .array import LocalArray
+from .arrays import Arrays
 from .ender import Ender
 from .find import Alive, find_out
 from .job import LocalJob, Settings, Site, Stage, only_task
-from .line import Line
+from .line import InLine, Line
 from .machine import Machine, Pressure, detect, pressure
-from .outcome import End, forbidden
-from .queue import demand_of
+from .outcome import RECORDS_GONE, End, forbidden
+from .queue import Grant, demand_of
 from .supervisor import Supervisor
 from .sweep import Sweep
 
@@ -32,7 +34,6 @@ __all__ = ["LocalCluster"]
 log = structlog.get_logger(__name__)
 
 _CAUSE = {Operation.STOP: Reason.STOPPED, Operation.KILL: Reason.KILLED}
-_RECORDS_GONE = "it had started, but its records are gone from this server"
 
 
 class LocalCluster(Cluster):
@@ -63,6 +64,9 @@ class LocalCluster(Cluster):
         self._supervisor = Supervisor(self._site, self._line.give_back, self._line.queue.hold)
         self._ender = Ender(self._site, self._begin)
         self._sweep = Sweep(self._site, self._running, self._ender)
+        self._arrays = Arrays(
+            self._site, self._machine, self._line, self._supervisor, self._ender, self._sweep, self._run_on
+        )
 
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
         async with create_task_group() as tasks:
@@ -70,6 +74,7 @@ class LocalCluster(Cluster):
             before, self._before = self._before, []
             for work, args in before:
                 tasks.start_soon(work, *args)  # type: ignore[arg-type]
+            tasks.start_soon(self._arrays.run, name=f"{self.name}: arrays")
             tasks.start_soon(self._line.start, name=f"{self.name}: start")
             tasks.start_soon(self._line.explain, name=f"{self.name}: explain")
             tasks.start_soon(self._sweep.run, name=f"{self.name}: sweep")
@@ -78,6 +83,7 @@ class LocalCluster(Cluster):
                 await anyio.sleep_forever()
             finally:
                 self._tasks = None
+                self._site.closing = True
 
     async def info(self) -> ClusterInfo:
         machine, queue = self._machine, self._line.queue
@@ -106,12 +112,14 @@ class LocalCluster(Cluster):
         return await self._site.file_work(self._site.spool.next_output, submission, start, stop)
 
     async def forget(self, submission: str) -> None:
-        if submission in self._jobs:
+        if submission in self._jobs or submission in self._arrays:
             raise InvalidRequest(f"submission {submission} has not ended; its records stay")
         await self._site.file_work(self._site.spool.forget, submission)
 
     async def submit(self, order: Order) -> str:
-        if order.submission not in self._jobs:
+        if order.each is not None:
+            self._arrays.submit(order)
+        elif order.submission not in self._jobs:
             job = self._make(order)
             if lacks := self._line.queue.lacks(job.demand):
                 raise SubmitRefused(f"the job {lacks}")
@@ -127,6 +135,9 @@ class LocalCluster(Cluster):
         return [await self._adopt(order, order.submission in begun) for order in orders]
 
     async def control(self, order: Order, operation: Operation) -> None:
+        if order.each is not None:
+            await self._arrays.control(order, operation)
+            return
         job = self._jobs.get(order.submission)
         cause = _CAUSE.get(operation)
         if cause is not None and (job is None or job.stage is Stage.WAITING):
@@ -164,18 +175,33 @@ class LocalCluster(Cluster):
         self._jobs[job.name] = job
         self._line.add(job)
 
-    def _launch(self, job: LocalJob) -> None:
-        """It has its resources: see it through."""
+    def _launch(self, job: InLine, grant: Grant) -> None:
+        """It has its resources."""
+        if isinstance(job, LocalArray):
+            self._arrays.launch(job, grant)
+        elif isinstance(job, LocalJob):
+            job.grant, job.stage = grant, Stage.STARTING
+            self._run_on(job)
+
+    def _run_on(self, job: LocalJob, over: Callable[[], None] | None = None) -> None:
+        """See it through, from wherever it stands."""
         self._running[job.name] = job
         self._sweep.begun()
-        self._begin(self._see_through, job)
+        self._begin(self._see_through, job, over)
 
-    async def _see_through(self, job: LocalJob) -> None:
+    async def _see_through(self, job: LocalJob, over: Callable[[], None] | None) -> None:
         await self._supervisor.see_through(job)
-        del self._running[job.name], self._jobs[job.name]
+        del self._running[job.name]
+        self._jobs.pop(job.name, None)
         self._sweep.ended(job)
+        if over is not None:
+            over()
 
-    def _tell_waiting(self, job: LocalJob, reason: Reason, why: str) -> None:
+    def _tell_waiting(self, job: InLine, reason: Reason, why: str) -> None:
+        if isinstance(job, LocalArray):
+            self._arrays.tell_waiting(job, reason, why)
+            return
+        assert isinstance(job, LocalJob)
         seen = job.seen(self._site.clock, self._site.hostname, State.PENDING, reason, why)
         self._site.mail.put(seen)
 
@@ -198,6 +224,8 @@ class LocalCluster(Cluster):
         return won
 
     async def _adopt(self, order: Order, begun: bool) -> Finding:
+        if order.each is not None:
+            return await self._arrays.adopt(order, begun)
         job = self._jobs.get(order.submission)
         if job is not None:
             return _found(order, self._standing(job))
@@ -211,7 +239,7 @@ class LocalCluster(Cluster):
             return _found(order, self._standing(self._jobs[order.submission]))
         if found is None and order.seen_running:
             now = self._site.clock.now()
-            found = End(state=State.FAILED, reason=Reason.LOST, why=_RECORDS_GONE, ended_at=now)
+            found = End(state=State.FAILED, reason=Reason.LOST, why=RECORDS_GONE, ended_at=now)
         if isinstance(found, End):
             self._sweep.ended(job)
             return _found(order, self._ended(job, found))
@@ -240,7 +268,7 @@ class LocalCluster(Cluster):
             self._ender.go_on(job, found.note)
         elif found.stopped:
             self._begin(self._ender.suspend_again, job)
-        self._launch(job)
+        self._run_on(job)
 
     def _standing(self, job: LocalJob) -> Observation:
         clock, host = self._site.clock, self._site.hostname

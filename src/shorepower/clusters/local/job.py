@@ -1,4 +1,4 @@
-"""One submission as this cluster holds it in memory. What must survive is in the spool folder."""
+"""One attempt as this cluster holds it in memory. What must survive is in the spool folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .outcome import End
 from .queue import Demand, Grant
 from .tree import Tree
 
-__all__ = ["Ending", "LocalJob", "Settings", "Site", "Stage"]
+__all__ = ["Ending", "LocalJob", "Settings", "Site", "Stage", "end_seen", "marks_of", "only_task"]
 
 T = TypeVar("T")
 
@@ -66,6 +66,8 @@ class Site:
         """As last counted."""
         self.hostname = socket.gethostname()
         self.mail = Mailbox()
+        self.closing = False
+        """The server ends: no lane begins another task."""
         self.tails = Tails()
         self.families = Families()
         self._files = CapacityLimiter(_SPOOL_THREADS)
@@ -104,7 +106,7 @@ class Ending:
 
 
 class LocalJob:
-    """One submission."""
+    """A plain job, or a task of an array that takes long."""
 
     def __init__(self, order: Order, part: Part, demand: Demand) -> None:
         self.order, self.part, self.demand = order, part, demand
@@ -147,8 +149,10 @@ class LocalJob:
 
     @property
     def name(self) -> str:
-        """The submission's id."""
-        return self.order.submission
+        """The submission's id, or ``<submission>.<position>`` for a task of an array."""
+        if self.order.each is None:
+            return self.order.submission
+        return f"{self.order.submission}.{self.part.task}"
 
     @property
     def family(self) -> Family:
@@ -169,7 +173,7 @@ class LocalJob:
     ) -> Observation:
         """An observation of a living state."""
         return Observation(
-            submission=self.name,
+            submission=self.order.submission,
             tasks=self.order.tasks,
             as_of=self._next_as_of(clock),
             source="local",
@@ -182,43 +186,47 @@ class LocalJob:
 
     def seen_end(self, clock: Clock, host: str, end: End) -> Observation:
         """The observation of its end."""
-        began, ended = end.started_at, end.ended_at
-        wall_time_s = max(0.0, (ended - began).total_seconds()) if began and ended else 0.0
-        return Observation(
-            submission=self.name,
-            tasks=self.order.tasks,
-            as_of=self._next_as_of(clock),
-            source="local",
-            state=end.state,
-            reason=end.reason,
-            why=end.why,
-            exit_code=end.exit_code,
-            signal=end.signal,
-            host=host if began else "",
-            started_at=began,
-            ended_at=ended,
-            usage=Usage(
-                wall_time_s=wall_time_s,
-                cpu_time_s=self.usage.cpu_time_s,
-                peak_memory_mib=self.usage.peak_memory_mib,
-            )
-            if began
-            else None,
-        )
+        return end_seen(self.order, self._next_as_of(clock), host, end, self.usage)
 
     def _next_as_of(self, clock: Clock) -> float:
         self._as_of = max(clock.now().timestamp(), self._as_of + 1e-6)
         return self._as_of
 
 
+def end_seen(order: Order, as_of: float, host: str, end: End, used: Usage) -> Observation:
+    """The observation of an end."""
+    began, ended = end.started_at, end.ended_at
+    wall_time_s = max(0.0, (ended - began).total_seconds()) if began and ended else 0.0
+    return Observation(
+        submission=order.submission,
+        tasks=order.tasks,
+        as_of=as_of,
+        source="local",
+        state=end.state,
+        reason=end.reason,
+        why=end.why,
+        exit_code=end.exit_code,
+        signal=end.signal,
+        host=host if began else "",
+        started_at=began,
+        ended_at=ended,
+        usage=Usage(
+            wall_time_s=wall_time_s, cpu_time_s=used.cpu_time_s, peak_memory_mib=used.peak_memory_mib
+        )
+        if began
+        else None,
+    )
+
+
 def only_task(tasks: TaskSet) -> int:
-    """Raises SubmitRefused for a slice of an array."""
+    """The position of the one task there is. Raises SubmitRefused for several: they need an ``each``."""
     if len(tasks) != 1:
-        raise SubmitRefused(f"this cluster takes one task a submission, not {len(tasks)}")
+        raise SubmitRefused(f"nothing tells these {len(tasks)} tasks apart")
     return next(iter(tasks))
 
 
 def marks_of(order: Order) -> tuple[bytes, ...]:
     """What the environment of each of its processes says. The values of `families.MARKS`."""
-    task = str(only_task(order.tasks))
-    return (order.job.encode(), str(order.attempt).encode(), task.encode())
+    task = only_task(order.tasks)
+    index = task if order.each is None else order.each.index(task)
+    return (order.job.encode(), str(order.attempt).encode(), str(index).encode())

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import anyio
 
 from ...host.contract import Clock
 from ...model.lifecycle import Reason
 from ...model.resources import format_memory
-from .job import LocalJob, Settings, Stage
+from .job import Settings
 from .machine import Machine, Pressure
-from .queue import Grant, Queue, Waiting
+from .queue import Demand, Grant, Queue, Waiting
 
 __all__ = ["Line", "why_waiting"]
 
@@ -23,6 +24,18 @@ _SETTLE_S = 0.05
 _MEMORY_HOLDS_S = 0.25
 
 
+class InLine(Protocol):
+    """A job that waits, or an array of which a task waits."""
+
+    ahead: int
+    said: tuple[str, str]
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def demand(self) -> Demand: ...
+
+
 class Line:
     """Takes jobs in, starts them in turn, explains."""
 
@@ -32,32 +45,33 @@ class Line:
         settings: Settings,
         clock: Clock,
         pressure: Callable[[], Pressure],
-        launch: Callable[[LocalJob], None],
-        tell: Callable[[LocalJob, Reason, str], None],
+        launch: Callable[[InLine, Grant], None],
+        tell: Callable[[InLine, Reason, str], None],
     ) -> None:
         self.queue = Queue(machine, settings.patience_s)
         self._settings, self._clock = settings, clock
         self._launch, self._tell = launch, tell
-        self._jobs: dict[str, LocalJob] = {}
+        self._jobs: dict[str, InLine] = {}
         self._unsaid: dict[str, None] = {}
         self._free = anyio.Event()
         self._waiting = anyio.Event()
         self._pressure, self._pressure_at = pressure, float("-inf")
         self._memory = Pressure(1.0, 1.0)
 
-    def add(self, job: LocalJob) -> None:
-        """Stand at the end."""
-        job.ahead = len(self.queue)
+    def add(self, job: InLine, place: int | None = None) -> int:
+        """Stand at the end, or in the ``place`` that an array had; the place."""
+        if place is None:
+            job.ahead = len(self.queue)
+            self._unsaid[job.name] = None
         self._jobs[job.name] = job
-        self._unsaid[job.name] = None
-        self.queue.add(job.name, job.demand)
         self._free.set()
         self._waiting.set()
+        return self.queue.add(job.name, job.demand, place)
 
-    def withdraw(self, job: LocalJob) -> None:
-        """It will not start."""
-        self.queue.remove(job.name)
-        self._drop(job.name)
+    def withdraw(self, job: InLine) -> None:
+        """It will not start; harmless for one that is not in line."""
+        if self.queue.remove(job.name):
+            self._drop(job.name)
 
     def give_back(self, grant: Grant) -> None:
         """A job ended."""
@@ -76,9 +90,7 @@ class Line:
             now = self._clock.steady()
             while (taken := self.queue.take(now)) is not None:
                 name, grant = taken
-                job = self._drop(name)
-                job.grant, job.stage = grant, Stage.STARTING
-                self._launch(job)
+                self._launch(self._drop(name), grant)
 
     async def explain(self) -> None:
         """Tell those who wait why, until cancelled."""
@@ -106,7 +118,7 @@ class Line:
             job.said = why
             self._tell(job, *why)
 
-    def _drop(self, name: str) -> LocalJob:
+    def _drop(self, name: str) -> InLine:
         self._unsaid.pop(name, None)
         return self._jobs.pop(name)
 

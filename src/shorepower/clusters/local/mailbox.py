@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 import anyio
 
 from ...model.lifecycle import Observation
+from ...model.tasks import TaskSet
 
 __all__ = ["Mailbox"]
 
-_SUBMISSIONS_AT_ONCE = 500
+_AT_ONCE = 500
 
 
 class Mailbox:
@@ -18,12 +19,12 @@ class Mailbox:
     everything. Moves between living states are all told, because somebody may wait for one of them."""
 
     def __init__(self) -> None:
-        self._letters: dict[str, list[Observation]] = {}
+        self._letters: dict[tuple[str, TaskSet], list[Observation]] = {}
         self._there = anyio.Event()
 
     def put(self, seen: Observation) -> None:
-        """Tell. Letters of one submission go out in the order they were put in."""
-        waiting = self._letters.setdefault(seen.submission, [])
+        """Tell. Letters about the same tasks of a submission go out in the order they were put in."""
+        waiting = self._letters.setdefault((seen.submission, seen.tasks), [])
         if waiting and waiting[-1].state.ended:
             return
         if seen.state.ended:
@@ -37,8 +38,8 @@ class Mailbox:
         """Fetch for ever."""
         while True:
             await self._there.wait()
-            names = [name for name, _ in zip(self._letters, range(_SUBMISSIONS_AT_ONCE), strict=False)]
-            batch = [seen for name in names for seen in self._letters.pop(name)]
+            about = [tasks for tasks, _ in zip(self._letters, range(_AT_ONCE), strict=False)]
+            batch = [seen for tasks in about for seen in self._letters.pop(tasks)]
             if not self._letters:
                 self._there = anyio.Event()
             if batch:

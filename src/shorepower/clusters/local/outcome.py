@@ -11,7 +11,16 @@ from ...model.lifecycle import Reason, State
 from ..records import Exit, Launch, Note
 from ..spool import Evidence
 
-__all__ = ["LAUNCH_FAILED", "LOST", "RESTARTED", "End", "end_of", "forbidden", "without_record"]
+__all__ = [
+    "LAUNCH_FAILED",
+    "LOST",
+    "RECORDS_GONE",
+    "RESTARTED",
+    "End",
+    "end_of",
+    "forbidden",
+    "without_record",
+]
 
 _LAST_SIGNAL = max(signal.valid_signals())
 
@@ -30,6 +39,7 @@ class End(Struct, frozen=True, kw_only=True):
 
 RESTARTED = "the machine was restarted while the job ran"
 LOST = "its wrapper died without leaving a record; whatever was left of the job was ended"
+RECORDS_GONE = "it had started, but its records are gone from this server"
 LAUNCH_FAILED = "its start could not be recorded (is the disk full?); nothing of it ran"
 
 # What ended it from outside. Source: the contract, §4.

@@ -84,7 +84,9 @@ class Queue:
         self._gpus_free = list(machine.gpus)
         self._lines: dict[Demand, deque[_Entry]] = {}
         self._heads: list[tuple[int, Demand]] = []
-        """A heap: (number of a line's first, its line). One entry a line; may be older than its line."""
+        """A heap: (number of a line's first, its line). What does not fit its line is passed over."""
+        self._pushed: set[tuple[int, Demand]] = set()
+        """What is in the heap."""
         self._entries: dict[str, _Entry] = {}
         self._never: dict[str, _Entry] = {}
         """Jobs that ask more than the whole machine: it was larger when they were taken."""
@@ -115,20 +117,23 @@ class Queue:
             words.append(f"asks {counted(demand.gpu_count, 'GPU')}{kind}; this machine has {len(gpus)}")
         return ", and ".join(words)
 
-    def add(self, name: str, demand: Demand) -> None:
-        """Stand at the end. Known names are left where they stand."""
-        if name in self:
-            return
-        entry = _Entry(name, self._next_number, demand)
-        self._next_number += 1
+    def add(self, name: str, demand: Demand, number: int | None = None) -> int:
+        """Stand at the end, or in the place that an array had before it gave a task; the number of the
+        place. Known names are left where they stand."""
+        if (known := self._entries.get(name) or self._never.get(name)) is not None:
+            return known.number
+        if number is None:
+            number, self._next_number = self._next_number, self._next_number + 1
+        entry = _Entry(name, number, demand)
         if self.lacks(demand):
             self._never[name] = entry
-            return
+            return number
         self._entries[name] = entry
         line = self._lines.setdefault(demand, deque())
-        if not line:
-            heapq.heappush(self._heads, (entry.number, demand))
-        line.append(entry)
+        if not line or number < line[0].number:
+            self._push(number, demand)
+        _insert(line, entry)
+        return number
 
     def remove(self, name: str) -> bool:
         """Leave without having started; False when it does not wait here."""
@@ -150,7 +155,7 @@ class Queue:
             if head.passed_at is not None and now - head.passed_at >= self._patience_s:
                 break  # it has waited long enough: the machine empties for it
         for head in seen:
-            heapq.heappush(self._heads, (head.number, head.demand))
+            self._push(head.number, head.demand)
             if chosen is not None and head.passed_at is None:
                 head.passed_at = now
         if chosen is None:
@@ -194,19 +199,25 @@ class Queue:
 
     def _oldest_heads(self, most: int) -> Iterator[_Entry]:
         """Takes heads off the heap, oldest first; whoever asks puts back what it does not use."""
-        for _ in range(most):
-            head = None
-            while self._heads and head is None:
-                number, demand = heapq.heappop(self._heads)
-                head = self._front(demand)
-                if head is None:
-                    del self._lines[demand]
-                elif head.number != number:
-                    heapq.heappush(self._heads, (head.number, demand))
-                    head = None
-            if head is None:
-                return
-            yield head
+        while most and self._heads:
+            number, demand = head = heapq.heappop(self._heads)
+            self._pushed.discard(head)
+            if demand not in self._lines:
+                continue
+            first = self._front(demand)
+            if first is None:
+                del self._lines[demand]
+            elif number < first.number:
+                self._push(first.number, demand)
+            elif number == first.number:
+                most -= 1
+                yield first
+
+    def _push(self, number: int, demand: Demand) -> None:
+        head = (number, demand)
+        if head not in self._pushed:
+            self._pushed.add(head)
+            heapq.heappush(self._heads, head)
 
     def _front(self, demand: Demand) -> _Entry | None:
         line = self._lines[demand]
@@ -217,7 +228,7 @@ class Queue:
     def _line_up(self, demand: Demand) -> None:
         """Put a line whose head was taken back on the heap."""
         if (head := self._front(demand)) is not None:
-            heapq.heappush(self._heads, (head.number, demand))
+            self._push(head.number, demand)
         else:
             del self._lines[demand]
 
@@ -250,6 +261,17 @@ class Queue:
         if demand.gpu_count > (free_gpus := len(self._gpus_for(demand))):
             words.append(f"{counted(demand.gpu_count, 'GPU')} ({free_gpus} free)")
         return " and ".join(words)
+
+
+def _insert(line: deque[_Entry], entry: _Entry) -> None:
+    """By number. Nearly always that is one of the two ends."""
+    if not line or line[-1].number < entry.number:
+        line.append(entry)
+        return
+    at = 0
+    while line[at].number < entry.number:
+        at += 1
+    line.insert(at, entry)
 
 
 def _upto(count: int, entries: Iterator[_Entry]) -> Iterator[_Entry]:

@@ -7,10 +7,10 @@ import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from ...host.contract import Spawn, Spawned, SpawnLater
 from ...host.disk import boot_id
@@ -20,19 +20,36 @@ from ...model.errors import InvalidRequest
 from ..contract import Order
 from ..spool import Part
 from ..wrapper import Errand, carried, command, is_plain
-from .job import LocalJob, Site, marks_of
+from .job import LocalJob, Site, marks_of, only_task
 from .queue import Grant
 
-__all__ = ["TRANSIENT", "environment", "start"]
+__all__ = ["TRANSIENT", "environment", "nice_of", "planned", "prepare", "start"]
 
 TRANSIENT = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 """The machine cannot start a process now, but it will be able to later."""
 
 
 async def start(site: Site, job: LocalJob) -> Spawned:
-    """Start the wrapper. Nothing of the job runs if this raises: OSError, StateDirectoryFault,
-    InvalidRequest (what the order says cannot be done), ValueError (a NUL byte)."""
-    return await site.host.spawn(SpawnLater(make=partial(_prepare, site, job), nice=_nice(site, job.order)))
+    """Start the wrapper. Nothing of the job runs if this raises: OSError, StateDirectoryFault, StorageFault
+    (try again later), InvalidRequest (what the order says cannot be done), ValueError (a NUL byte)."""
+
+    def make(files: ExitStack) -> Spawn:
+        assert job.grant is not None  # it was given its resources before it was started
+        job.order = planned(job.order)
+        return prepare(site, job.order, job.grant, job.part, files)
+
+    return await site.host.spawn(SpawnLater(make=make, nice=nice_of(site, job.order)))
+
+
+def planned(order: Order) -> Order:
+    """With what its one task runs, if that is a task of an array; its folder is laid out. Blocking.
+
+    Raises StorageFault (try again later), InvalidRequest (it cannot start).
+    """
+    if order.each is None:
+        return order
+    plan = order.each.plan(only_task(order.tasks))
+    return replace(order, argv=plan.argv, env=plan.env, cwd=plan.cwd, progress_file=plan.progress_file)
 
 
 def environment(order: Order, grant: Grant, now: datetime, secrets: Mapping[str, str]) -> dict[str, str]:
@@ -49,9 +66,8 @@ def environment(order: Order, grant: Grant, now: datetime, secrets: Mapping[str,
     return env
 
 
-def _prepare(site: Site, job: LocalJob, files: ExitStack) -> Spawn:
-    order, grant, part = job.order, job.grant, job.part
-    assert grant is not None  # it was given its resources before it was started
+def prepare(site: Site, order: Order, grant: Grant, part: Part, files: ExitStack) -> Spawn:
+    """The wrapper's start; what it opens is closed with ``files``. Raises as `start` does."""
     now = site.clock.now()
     env = environment(order, grant, now, _secrets(order))
     stdout, stderr = part.open_output()
@@ -61,23 +77,23 @@ def _prepare(site: Site, job: LocalJob, files: ExitStack) -> Spawn:
     files.callback(os.close, stdin)
     argv, plain = carried(order.argv, env)
     return Spawn(
-        argv=command(site.settings.shell, _errand(job, part, grant, now), argv),
+        argv=command(site.settings.shell, _errand(order, part, grant, now), argv),
         env=plain,
         cwd="/",
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         umask=0o077,
-        nice=_nice(site, order),
+        nice=nice_of(site, order),
     )
 
 
-def _nice(site: Site, order: Order) -> int:
+def nice_of(site: Site, order: Order) -> int:
+    """How much nicer it runs than the server."""
     return site.settings.nice if order.resources.asks_nothing else 0
 
 
-def _errand(job: LocalJob, part: Part, grant: Grant, now: datetime) -> Errand:
-    order = job.order
+def _errand(order: Order, part: Part, grant: Grant, now: datetime) -> Errand:
     return Errand(
         folder=str(part.folder),
         submission=order.submission,

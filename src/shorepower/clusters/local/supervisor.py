@@ -12,12 +12,13 @@ import structlog
 from msgspec.structs import replace
 
 from ...host.processes import uptime_cs
-from ...model.errors import InvalidRequest, StateDirectoryFault, Unreachable
+from ...model.errors import InvalidRequest, StateDirectoryFault, StorageFault, Unreachable
 from ...model.lifecycle import Reason, State
 from ..records import Exit, Fence, Launch, UnknownRecord
 from ..spool import Evidence
 from .find import find_out
 from .job import LocalJob, Site, Stage
+from .lane import clear
 from .leftovers import clear_up
 from .machine import oom_kills
 from .outcome import End, end_of, forbidden, without_record
@@ -54,6 +55,8 @@ class Supervisor:
         finally:
             self._let_go(job)
         self._release(job)
+        if job.order.each is not None:
+            await self._site.file_work(clear, job.order, job.part)
         job.stage = Stage.ENDED
         job.spawned.set()
         job.gone.set()
@@ -138,6 +141,8 @@ class Supervisor:
                 if fault.errno not in TRANSIENT:
                     return self._not_started(f"it could not be started: {_why(fault)}")
                 self._tell_wait(job, f"this machine cannot start a process now ({fault.strerror})")
+            except StorageFault as fault:
+                self._tell_wait(job, str(fault))
             except (StateDirectoryFault, InvalidRequest, ValueError) as fault:
                 return self._not_started(f"it could not be started: {fault}")
             else:

@@ -12,6 +12,7 @@ import structlog
 from anyio import CapacityLimiter, to_thread
 from msgspec.structs import replace
 
+from ...host.families import Family
 from ...host.processes import PAGE_MIB, TICKS_PER_S, Process, sweep
 from ...model.errors import ShorepowerError
 from ...model.job import Progress
@@ -49,7 +50,11 @@ class Sweep:
         """A job ended: look once for what it left behind."""
         self.live.pop(job.name, None)
         self._progress.pop(job.name, None)
-        self._strays.add(job.name, job.family)
+        self.ended_family(job.name, job.family)
+
+    def ended_family(self, name: str, family: Family) -> None:
+        """The same of one that was never seen here."""
+        self._strays.add(name, family)
         self._wanted.set()
 
     async def run(self) -> None:
