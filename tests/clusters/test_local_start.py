@@ -201,7 +201,7 @@ async def test_never_more_than_the_machine_has(rig):
 async def test_more_than_the_machine_is_refused_in_words(rig):
     with pytest.raises(SubmitRefused, match="asks 3 cpus; this machine has 2"):
         await run(rig, "true", resources=Resources(cpu_count=3))
-    with pytest.raises(SubmitRefused, match="one task"):
+    with pytest.raises(SubmitRefused, match="nothing tells these 2 tasks apart"):
         await run(rig, "true", tasks=TaskSet.first(2))
 
 

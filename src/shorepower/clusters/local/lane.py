@@ -49,8 +49,8 @@ class Lane:
     def __init__(
         self, site: Site, array: LocalArray, grant: Grant, tell: Callable[[Lane, bool], None]
     ) -> None:
-        """``tell`` is called on the event loop, outside of any task: with False when there are letters, with
-        True once, when it is over."""
+        """``tell`` is called on the event loop, outside of any task: with False when there are letters, and
+        once with True when it is over."""
         self.site, self.array, self.grant = site, array, grant
         self.letters: deque[tuple[Observation, str, Family]] = deque()
         """Ends to be told, each with the name and the family of its task."""
