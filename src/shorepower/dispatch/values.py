@@ -26,10 +26,9 @@ VALUES = "values"
 
 _PIECE_BYTES = 1 << 20
 _ANSWER_BYTES = 64 << 20
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.25
-_SLOWER = 1.2
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.004, 0.25
 _SHARE = 20
-"""Looking takes at most this part of the time between two looks."""
+"""News is at most this part of the wait late; and looking takes at most this part of the time."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOG = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _INDEX_DIGITS = 10
@@ -84,7 +83,7 @@ class Values:
         grown: list[_Grown] = []
         with self._news.listen(job) as news:
             folders, ended = await self._store.read(partial(_standing, job=job))
-            pause = _FIRST_PAUSE_S
+            started = perf_counter()
             with anyio.move_on_after(wait_s):
                 while True:
                     began = perf_counter()
@@ -92,9 +91,8 @@ class Values:
                         grown = await to_thread.run_sync(_look, folders, offsets, limiter=self._disk)
                     if grown or ended:
                         break
-                    if await news.wait(max(pause, (perf_counter() - began) * _SHARE)):
+                    if await news.wait(_pause(started, began, perf_counter())):
                         folders, ended = await self._store.read(partial(_standing, job=job))
-                    pause = min(pause * _SLOWER, _LONGEST_PAUSE_S)
         return grown, ended
 
     async def _piece(self, log: _Grown, offset: int, room: int) -> bytes:
@@ -103,6 +101,12 @@ class Values:
         if length <= 0:
             return b""
         return await to_thread.run_sync(_read, log, offset, length, limiter=self._disk)
+
+
+def _pause(started: float, began: float, now: float) -> float:
+    """How long until the next look, by how long the reader waits and how long the last look took."""
+    quiet = min(max((now - started) / _SHARE, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+    return max(quiet, (now - began) * _SHARE)
 
 
 def _standing(view: Snapshot, *, job: str) -> tuple[list[Path], bool]:

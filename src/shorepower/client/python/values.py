@@ -19,6 +19,9 @@ __all__ = ["BadRecords", "Record", "RecordReader"]
 
 _HEAD_BYTES = 4 << 20
 """Of one line; it holds the size of each buffer."""
+_PART_BYTES = 64 << 20
+"""Memory of this size goes back to the system as soon as it is let go of. Source: mallopt(3), on
+M_MMAP_THRESHOLD, which never grows beyond 32 MiB."""
 
 
 class BadRecords(ShorepowerError):
@@ -37,39 +40,49 @@ _heads = msgspec.json.Decoder(_Head)
 
 
 class _Parts:
-    """The bytes of a pickle as a file that can be read once; what was read is let go of."""
+    """The bytes of a pickle as a file that is written once and read once; what was read is let go of."""
 
-    def __init__(self) -> None:
-        self._parts: deque[memoryview] = deque()
-        self.size = 0
+    def __init__(self, size: int) -> None:
+        self._missing = size
+        self._parts: deque[bytearray] = deque()
+        self._filled = 0
+        """Of the last part."""
+        self._at = 0
+        """How much of the first part was read."""
 
     def add(self, data: memoryview) -> None:
-        self._parts.append(data)
-        self.size += len(data)
+        """The next bytes."""
+        while len(data):
+            if not self._parts or self._filled == len(self._parts[-1]):
+                self._parts.append(bytearray(min(_PART_BYTES, self._missing)))
+                self._missing -= len(self._parts[-1])
+                self._filled = 0
+            last = self._parts[-1]
+            taken = data[: len(last) - self._filled]
+            last[self._filled : self._filled + len(taken)] = taken
+            self._filled += len(taken)
+            data = data[len(taken) :]
 
     def readinto(self, target: Any) -> int:
         view = memoryview(target).cast("B")
-        at = 0
-        while at < len(view) and self._parts:
+        done = 0
+        while done < len(view) and self._parts:
             first = self._parts[0]
-            taken = first[: len(view) - at]
-            view[at : at + len(taken)] = taken
-            at += len(taken)
-            if len(taken) == len(first):
+            taken = memoryview(first)[self._at : self._at + len(view) - done]
+            view[done : done + len(taken)] = taken
+            done += len(taken)
+            self._at += len(taken)
+            if self._at == len(first):
                 self._parts.popleft()
-            else:
-                self._parts[0] = first[len(taken) :]
-        return at
+                self._at = 0
+        return done
 
     def read(self, size: int = -1) -> bytes:
         if size < 0:
-            whole = b"".join(self._parts)
-            self._parts.clear()
-            return whole
-        if self._parts and len(self._parts[0]) > size:
-            first = self._parts[0]
-            self._parts[0] = first[size:]
-            return bytes(first[:size])
+            size = sum(map(len, self._parts)) - self._at
+        if self._parts and len(self._parts[0]) - self._at > size:
+            self._at += size
+            return bytes(memoryview(self._parts[0])[self._at - size : self._at])
         data = bytearray(size)
         return bytes(data[: self.readinto(data)])
 
@@ -87,7 +100,7 @@ class Record:
     def __init__(self, head: _Head) -> None:
         self.item, self.kind, self.runtime = head.item, head.kind, head.runtime
         sizes = head.sizes or (head.size,)
-        self._pickle = _Parts()
+        self._pickle = _Parts(sizes[0])
         self._rest = [bytearray(size) for size in sizes[1:]]
         self._sizes = sizes
 
