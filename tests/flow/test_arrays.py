@@ -185,7 +185,7 @@ def test_some_fail_and_only_those_run_again(shared: Place) -> None:
 
 
 def test_single_tasks_are_waited_for_read_and_stopped(shared: Place, gate: Gate) -> None:
-    job = shared.shore("submit", "-a", "0-4", "--max-parallel", "5", "gated.sh").stdout.strip()
+    job = shared.shore("submit", "-c", "0.1", "-a", "0-4", "gated.sh").stdout.strip()
     gate.open(3)
     gate.open(1, code=4)
 
@@ -216,9 +216,7 @@ def test_a_running_array_is_pulled_as_far_as_it_is(shared: Place) -> None:
     shared.write(
         "writes.sh", "echo $SHOREPOWER_TASK_INDEX > out.txt\n" + (shared.project / "gated.sh").read_text()
     )
-    job = shared.shore(
-        "submit", "-J", "part", "-a", "0-2", "--max-parallel", "3", "writes.sh"
-    ).stdout.strip()
+    job = shared.shore("submit", "-J", "part", "-c", "0.1", "-a", "0-2", "writes.sh").stdout.strip()
     gate.open(0)
     assert shared.shore("wait", f"{job}_0").code == 0
 
@@ -282,7 +280,9 @@ def test_programs_have_the_same(shared: Place, monkeypatch: pytest.MonkeyPatch) 
 def test_an_array_goes_on_over_a_kill_of_the_server(tmp_path: Path) -> None:
     with a_place(tmp_path) as place:
         gate = Gate(place)
-        job = place.shore("submit", "-a", "0-9", "--max-parallel", "3", "gated.sh").stdout.strip()
+        job = place.shore(
+            "submit", "-c", "0.1", "-a", "0-9", "--max-parallel", "3", "gated.sh"
+        ).stdout.strip()
         gate.open(0, 1)
         place.shore("wait", f"{job}_0-1")
         place.kill()
