@@ -18,7 +18,7 @@ Links: TypeAlias = "dict[bytes, bytes | Links]"
 
 
 PYTHON_CACHE = b"__pycache__"
-"""Where Python keeps compiled modules; no snapshot holds one."""
+"""Where Python keeps compiled modules; no snapshot of a project holds one."""
 
 
 def nothing() -> None:

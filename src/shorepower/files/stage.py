@@ -173,7 +173,8 @@ class _Builder:
                 os.symlink(target, name, dir_fd=folder)
             else:
                 self._folder(folder, name, None, target, depth)
-        if self._modes != ~0 and any(entry.name.endswith(b".py") for entry in entries):
+        names = {entry.name for entry in entries}
+        if self._modes != ~0 and PYTHON_CACHE not in names and any(name.endswith(b".py") for name in names):
             os.mkdir(PYTHON_CACHE, 0o755, dir_fd=folder)
 
     def _folder(self, above: int, name: bytes, entry: TreeEntry | None, links: Links, depth: int) -> None:
