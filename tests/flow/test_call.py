@@ -274,7 +274,7 @@ def test_decorated_functions(client: Client) -> None:
     assert area(3) == 6
     assert area.call(3, height=5) == 15
     assert area.remote(4).result() == 8
-    assert list(area.map([1, 2], chunksize=2)) == [2, 4]
+    assert list(area.map([1, 2])) == [2, 4]
 
 
 def test_a_call_outlives_its_server(place: Place, client: Client, tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_asynchronous_twins(place: Place) -> None:
                 await client.call(refuse, "no")
             handle = await client.with_options(cpus=1).spawn(fit, 1)
             model, *_ = await client.result(handle.id)
-            return values, model.depth, [value async for value in client.map(abs, [-1, -2], chunksize=2)]
+            return values, model.depth, [value async for value in client.map(abs, [-1, -2])]
 
     assert asyncio.run(work()) == ([1, 2, 4], 1, [1, 2])
 
@@ -354,7 +354,7 @@ def test_shutdown_leaves_or_cancels(client: Client, tmp_path: Path) -> None:
 
 def test_an_executor_s_map_is_in_order(client: Client) -> None:
     with Executor(client) as executor:
-        assert list(executor.map(pow, [2, 3, 4], [1, 2, 3], timeout=LIMIT_S, chunksize=3)) == [2, 9, 64]
+        assert list(executor.map(pow, [2, 3, 4], [1, 2, 3], timeout=LIMIT_S)) == [2, 9, 64]
         assert list(executor.map(pow, [], [])) == []
 
 
@@ -372,25 +372,71 @@ def test_only_failures_of_a_map_run_again(client: Client, tmp_path: Path) -> Non
             raise Refused(value)
         return -value
 
-    job = client.map(mended, range(10), [flag] * 10, chunksize=10)
+    job = client.map(mended, range(10), [flag] * 10, chunksize=3)
     failed = job.failed(LIMIT_S)
 
     assert sorted(failed) == [3, 7]
     assert isinstance(failed[3], Refused)
     assert sorted(job.values()) == [0, 1, 2, 4, 5, 6, 8, 9]
     Path(flag).touch()
-    again = job.rerun_failed(chunksize=2)
+    again = job.rerun_failed()
     assert dict(zip(again.items, again, strict=True)) == {3: -3, 7: -7}
     found = client.map_job(again.id)
     assert (list(found.items), list(found)) == ([3, 7], [-3, -7])
 
 
 def test_a_map_is_read_by_another_process_as_it_comes(client: Client) -> None:
-    job = client.map(fragile, range(8), chunksize=8)
+    job = client.map(fragile, range(8), chunksize=2)
 
     found = client.map_job(job.id)
     told = dict(found.as_completed(LIMIT_S))
 
     assert [told[item].error is None for item in range(8)] == [True, True, True, False] * 2
+    assert client.job(job.id).task_count == 4
     with pytest.raises(Refused):
         list(found)
+
+
+def test_a_map_whose_client_dies_is_collected_by_another(place: Place, client: Client) -> None:
+    place.write(
+        "many.py",
+        "import shorepower, time\n"
+        "def work(n):\n"
+        "    if n in (17, 256, 3001): raise ValueError(n)\n"
+        "    return n * n\n"
+        "client = shorepower.Client()\n"
+        "job = client.map(work, range(10_000))\n"
+        "print(job.id, flush=True)\n"
+        "next(iter(job))\n"
+        "time.sleep(600)\n",
+    )
+    dying = subprocess.Popen(
+        [sys.executable, "many.py"], cwd=place.project, env=place.env, stdout=subprocess.PIPE
+    )
+    assert dying.stdout is not None
+    job = dying.stdout.readline().decode().strip()
+    dying.kill()
+    dying.wait()
+
+    found = client.map_job(job)
+    failed = found.failed(LIMIT_S)
+
+    assert {item: str(error) for item, error in failed.items()} == {n: str(n) for n in (17, 256, 3001)}
+    values = found.values()
+    assert len(values) == 9_997
+    assert all(values[n] == n * n for n in values)
+
+
+def test_a_lost_task_is_told_item_by_item(client: Client, tmp_path: Path) -> None:
+    job = client.map(wait_for, [str(tmp_path / str(n)) for n in range(4)], chunksize=2)
+    for n in (0, 2, 3):
+        (tmp_path / str(n)).touch()
+    results = iter(job)
+    assert next(results) == str(tmp_path / "0")
+    job.stop()
+
+    failed = job.failed(LIMIT_S)
+
+    assert 1 in failed
+    assert isinstance(failed[1], NoValue)
+    assert "item 1 was not finished" in str(failed[1])

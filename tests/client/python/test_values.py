@@ -148,7 +148,8 @@ size = {size_mib} << 20
 start = b"\\x80\\x05\\x8e" + size.to_bytes(8, "little")
 whole = len(start) + size + 1
 reader = RecordReader()
-reader.feed(json.dumps({{"item": 0, "kind": "value", "sizes": [whole], "size": whole}}).encode() + b"\\n" + start)
+head = {{"item": 0, "kind": "value", "sizes": [whole], "size": whole}}
+reader.feed(json.dumps(head).encode() + b"\\n" + start)
 for _ in range(size >> 20):
     reader.feed(bytes([7]) * (1 << 20))
 (one,) = reader.feed(b".\\n")

@@ -38,6 +38,7 @@ class MapJob:
         self.client, self.items = client, items
         self._job, self._tasks = job, tasks
         self._outcomes: dict[int, Outcome] = {}
+        self._arrived: list[int] = []
         self._warnings: list[tuple[int, CallWarning]] = []
         self._follower = ValueFollower(client, job.id) if job is not None else None
 
@@ -66,14 +67,13 @@ class MapJob:
     def as_completed(self, timeout_s: float | None = None) -> Iterator[tuple[int, Outcome]]:
         """(item, outcome) as they come; ``outcome.get()`` is the value, or raises. Raises TimeoutError."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        told: set[int] = set()
-        while True:
-            for item in [item for item in self._outcomes if item not in told]:
-                told.add(item)
-                yield item, self._outcomes[item]
-            if len(told) == len(self.items):
-                return
-            self._next(deadline)
+        told = 0
+        while told < len(self.items):
+            while told == len(self._arrived):
+                self._next(deadline)
+            item = self._arrived[told]
+            told += 1
+            yield item, self._outcomes[item]
 
     def values(self) -> dict[int, Any]:
         """What is there now, without waiting: the values by item."""
@@ -130,11 +130,11 @@ class MapJob:
         if record.kind == "warning":
             self._warnings.append((record.item, warning_of(record)))
         elif record.kind in ("value", "error") and record.item >= 0:
-            self._outcomes.setdefault(record.item, loaded(record))
+            self._arrive(record.item, loaded(record))
         elif record.kind == "error":
             error = error_of(record)
             for item in share_of(self.items, self._tasks, task):
-                self._outcomes.setdefault(item, Outcome(error=error))
+                self._arrive(item, Outcome(error=error))
 
     def _close_if_ended(self) -> None:
         if self._follower is None or not self._follower.ended:
@@ -144,7 +144,12 @@ class MapJob:
             job = self.client.wait(self.id, results=False)
             for item in missing:
                 error = NoValue(job, f"item {item} was not finished: {job.why or job.state.value.lower()}")
-                self._outcomes[item] = Outcome(error=error)
+                self._arrive(item, Outcome(error=error))
+
+    def _arrive(self, item: int, outcome: Outcome) -> None:
+        if item not in self._outcomes:
+            self._outcomes[item] = outcome
+            self._arrived.append(item)
 
 
 def share_of(items: Sequence[int], tasks: int, task: int) -> Sequence[int]:
