@@ -65,12 +65,6 @@ def test_the_shared_tree_is_read_only(tmp_path: Path) -> None:
     assert remove(laid.work) > 0
 
 
-def test_a_tree_that_brings_compiled_modules_is_laid_out(tmp_path: Path) -> None:
-    laid = Laid(tmp_path, an_array(), {"a.py": "y", "__pycache__/a.cpython-311.pyc": "z"}).prepare()
-
-    assert (laid.work / "project" / "__pycache__" / "a.cpython-311.pyc").read_text() == "z"
-
-
 def test_python_compiles_a_module_once_for_all_tasks(tmp_path: Path) -> None:
     """However it comes to be imported: beside the script, or from where the task starts."""
     laid = Laid(tmp_path, an_array(), {"fit.py": "import mine", "mine.py": "print(__cached__)"}).prepare()

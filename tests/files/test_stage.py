@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from shorepower.client.python.tree import runner_tree
 from shorepower.files.blobs import BlobLost, BlobStore
 from shorepower.files.collect import list_changes
 from shorepower.files.stage import missing_objects, objects, stage
@@ -80,6 +81,17 @@ def test_what_was_staged_before_the_machine_started_is_staged_anew(tmp_path: Pat
     stage(server.blobs, tree, project)
     assert (project / "a").read_bytes() == b"1"
     assert (tmp_path / "project.before" / "a").read_bytes() == b""
+
+
+def test_a_tree_that_brings_compiled_modules_is_laid_out(tmp_path: Path, server: Server) -> None:
+    """As the one that calls of functions are started in."""
+    tree = runner_tree(tmp_path / "cache")
+    server.blobs.put(list(tree.blobs.items()))
+
+    stage(server.blobs, tree.root, tmp_path / "project", read_only=True)
+
+    folder = tmp_path / "project" / ".shorepower"
+    assert {path.suffix for path in (folder / "__pycache__").iterdir()} == {".pyc"}
 
 
 def test_no_tree_is_an_empty_folder(tmp_path: Path, server: Server) -> None:
