@@ -57,11 +57,11 @@ def judged(error: OSError) -> ShorepowerError:
     return InvalidRequest(f"{error.strerror}: {error.filename}")
 
 
-def is_untouched(work: Path) -> bool:
+def is_untouched(work: str) -> bool:
     """Whether a job that was given no files has left none: there is nothing to collect. Blocking."""
     try:
         names = set(os.listdir(work))  # noqa: PTH208 - speed
-        return names <= _EMPTY and not any(os.listdir(work / name) for name in names)  # noqa: PTH208 - speed
+        return names <= _EMPTY and not any(os.listdir(f"{work}/{name}") for name in names)  # noqa: PTH208 - speed
     except OSError:
         return False
 
