@@ -55,7 +55,7 @@ class Gathered(Struct, frozen=True, kw_only=True):
             task.reason.value if task.reason else "",
             _exit_code(task),
             "" if task.wall_time_s is None else f"{task.wall_time_s:.3f}",
-            "" if task.peak_memory_mib is None else f"{task.peak_memory_mib:.1f}",
+            f"{task.peak_memory_mib:.1f}" if task.peak_memory_mib else "",  # 0: it was never seen
             *(spelled(task.metrics.get(name)) for name in self.metrics),
         )
 

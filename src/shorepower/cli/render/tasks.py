@@ -20,9 +20,8 @@ from .table import cut, pairs, state_colour, width_of
 __all__ = ["task_page", "tasks_table"]
 
 _GAP = 2
-_WIDEST = 28
-"""Columns of the terminal that one value may take, before any is cut for want of room."""
 _NARROWEST = 8
+"""Columns of the terminal that a value keeps, before whole columns are left out."""
 _ALWAYS = ("INDEX", "STATE")
 
 
@@ -119,9 +118,6 @@ def _columns(table: Gathered, tasks: Sequence[Task], now: datetime, sort: str) -
 
 def _fit(columns: list[_Column], room: int) -> list[str]:
     """Cut and leave out until the table has room; the names of what is left out."""
-    for column in columns:
-        if column.given:
-            _narrow(column, _WIDEST)
     while _total(columns) > room:
         wide = [column for column in columns if column.given and column.width > _NARROWEST]
         wide = [column for column in wide if not column.is_number]
