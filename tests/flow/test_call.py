@@ -395,6 +395,10 @@ def test_a_map_is_read_by_another_process_as_it_comes(client: Client) -> None:
     assert client.job(job.id).task_count == 4
     with pytest.raises(Refused):
         list(found)
+    with pytest.raises(InvalidRequest, match="is a map"):
+        client.handle(job.id).result()
+    with pytest.raises(InvalidRequest, match="no map"):
+        client.map_job(client.spawn(fit, 1).id)
 
 
 def test_a_map_whose_client_dies_is_collected_by_another(place: Place, client: Client) -> None:

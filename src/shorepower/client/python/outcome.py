@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from ...model.errors import Unreachable
+from ...model.errors import InvalidRequest, Unreachable
 from ...model.results import ResultsState
 from ...wire.http.frames import FrameReader
 from .errors import NoValue, RemoteError
@@ -115,12 +115,15 @@ class ValueFollower:
 def read_outcome(
     client: Client, job: str, timeout_s: float | None = None
 ) -> tuple[Outcome, list[CallWarning]]:
-    """Wait for a call's value or exception. Raises TimeoutError; the job goes on."""
+    """Wait for a call's value or exception. Raises TimeoutError (the job goes on), InvalidRequest for a
+    map."""
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     told: list[CallWarning] = []
     follower = ValueFollower(client, job)
     while (found := follower.next(deadline)) is not None:
         record = found[1]
+        if record.of == "map":
+            raise InvalidRequest(f"{job} is a map: client.map_job({job!r}) reads its values")
         if record.kind == "warning":
             told.append(warning_of(record))
         elif record.kind in ("value", "error"):

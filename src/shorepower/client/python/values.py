@@ -34,6 +34,8 @@ class _Head(Struct, frozen=True):
     size: int
     sizes: tuple[int, ...] = ()
     runtime: str = ""
+    of: str = "call"
+    """``call`` or ``map``."""
 
 
 _heads = msgspec.json.Decoder(_Head)
@@ -98,7 +100,7 @@ class Record:
     """One whole record."""
 
     def __init__(self, head: _Head) -> None:
-        self.item, self.kind, self.runtime = head.item, head.kind, head.runtime
+        self.item, self.kind, self.of, self.runtime = head.item, head.kind, head.of, head.runtime
         sizes = head.sizes or (head.size,)
         self._pickle = _Parts(sizes[0])
         self._rest = [bytearray(size) for size in sizes[1:]]

@@ -137,6 +137,8 @@ class Pool:
 class Shared(shore_runner.Log):
     """The file of records, written by several processes; what its writer did not end is made void."""
 
+    of = "map"
+
     def __init__(self, pool):
         self._pool = pool
         self.path = pool._log.path

@@ -41,6 +41,7 @@ def main():
         caller = os.fsdecode(source.readline().rstrip(b"\n"))
         kind, version = head[2].decode(), head[3].decode()
         sizes = [int(word) for word in head[4:]]
+        log.of = kind
         if version != VERSION:
             return refuse(log, kind, version, caller)
         if kind == "call":
@@ -193,6 +194,8 @@ class Sink:
 class Log:
     """The file of records. Nothing in it is ever changed; what was cut is made void."""
 
+    of = "call"
+
     def __init__(self, path):
         self.path = path
         self.fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -207,7 +210,8 @@ class Log:
     def append(self, item, kind, sections):
         """Add one record; ``sections`` are lists of parts."""
         sizes = [sum(memoryview(part).nbytes for part in parts) for parts in sections]
-        head = '{"v":1,"item":%d,"kind":"%s","runtime":"%s","sizes":[%s],"size":%d}\n' % (
+        head = '{"v":1,"of":"%s","item":%d,"kind":"%s","runtime":"%s","sizes":[%s],"size":%d}\n' % (
+            self.of,
             item,
             kind,
             RUNTIME,
