@@ -375,7 +375,7 @@ def test_no_colour_when_it_is_not_wanted(front: FrontThread, env: dict[str, str]
     plain = Terminal([*SHORE, "ps"], {**env, "NO_COLOR": "1"}, Path(env["HOME"]))
     assert plain.end() == 0
     assert "\x1b[" not in plain.seen
-    assert "a\\x1b[31m\\x0ab" in plain.seen
+    assert "a\\x1b[31m\\nb" in plain.seen
     painted = Terminal([*SHORE, "ps"], env, Path(env["HOME"]))
     assert painted.end() == 0
     assert "\x1b[34mRUNNING\x1b[0m" in painted.seen
