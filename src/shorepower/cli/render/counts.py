@@ -87,7 +87,8 @@ def after_failures(job: Job) -> str:
     if not (job.state.ended and job.array and job.state is not State.COMPLETED):
         return ""
     name = short_id(job.id)
-    return f"look: shore show {name} --state failed · again: shore rerun --failed {name}"
+    state = State.FAILED if job.counts.get(State.FAILED) else State.CANCELED
+    return f"look: shore show {name} --state {state.lower()} · again: shore rerun --failed {name}"
 
 
 def _few(indices: Sequence[int]) -> str:
