@@ -15,11 +15,12 @@ import apsw
 from shorepower.client.client import Client
 from shorepower.model.errors import ShorepowerError
 from shorepower.model.job import Job
-from shorepower.model.lifecycle import Operation, Reason, State
+from shorepower.model.lifecycle import Reason, State
 from shorepower.model.results import ResultsState
 
+from .array_checks import check_array, check_starts, check_task_folders
 from .lives import Ground, processes_with
-from .storm import Storm, Told
+from .storm import STOPS, Storm, Told
 
 __all__ = ["check_folders", "check_jobs", "check_ledger", "check_processes", "check_store"]
 
@@ -29,7 +30,6 @@ _LATE_LIMIT_S = 10.0
 """For a late program to come to life and find that it is not wanted."""
 _TEMPORARY = re.compile(r".*(\.part|\.tmp|\.new|~)|\.tmp.*|tmp[a-z0-9_]{8}")
 """Names of half-written files, those that `tempfile` gives among them."""
-_STOPS = (Operation.STOP, Operation.KILL)
 _KEPT = frozenset(
     ("store.db", "blobs", "spool", "work", "secrets", "server.log", "server.lock", "lease.json", "client")
 )
@@ -47,7 +47,10 @@ def check_jobs(storm: Storm) -> Iterator[str]:
             continue
         try:
             job = storm.client.wait(told.id, timeout_s=0.0 if told.faults else _COLLECT_LIMIT_S)
-            for check in (_check_end, _check_output, _check_results):
+            told.states = (
+                {task.index: task.state for task in storm.client.tasks(job.id)} if job.array else {}
+            )
+            for check in (check_array,) if job.array else (_check_end, _check_output, _check_results):
                 for fault in check(told, job, storm.client):
                     yield f"{name} ({told.id}): {fault}"
         except (ShorepowerError, TimeoutError) as fault:
@@ -58,7 +61,7 @@ def check_jobs(storm: Storm) -> Iterator[str]:
 
 def _check_end(told: Told, job: Job, client: Client) -> Iterator[str]:
     planned = told.planned
-    stopped = any(operation in told.asked for operation in _STOPS)
+    stopped = any(operation in told.asked for operation in STOPS)
     if planned.exit_code is None:
         if not stopped:
             yield f"was never stopped, and stands as {job.state} {job.reason}: {job.why}"
@@ -84,7 +87,8 @@ def _check_output(told: Told, job: Job, client: Client) -> Iterator[str]:
             kept[piece.stream.value] += piece.data
     whole = told.planned.exit_code is not None
     wanted = {"stdout": told.planned.stdout, "stderr": told.planned.stderr}
-    for stream, data in told.streams.items():
+    for stream in kept:
+        data = told.streams[0, stream]
         if bytes(data) != bytes(kept[stream]):
             yield f"followed {_differ(data, kept[stream])} in {stream} from what is kept"
         fits = data == wanted[stream] if whole else wanted[stream].startswith(bytes(data))
@@ -118,8 +122,11 @@ def check_ledger(storm: Storm, ground: Ground) -> Iterator[str]:
     """Started exactly once; not at all only when it was stopped before."""
     starts = Counter(line.split()[0] for line in ground.ledger.read_text().splitlines())
     for told in storm.told:
+        if told.planned.tasks:
+            yield from check_starts(told, told.states, starts)
+            continue
         count = starts.pop(told.id or "", 0)
-        stopped = any(operation in told.asked for operation in _STOPS)
+        stopped = any(operation in told.asked for operation in STOPS)
         if count > 1:
             yield f"{told.planned.mark} ({told.id}) was started {count} times"
         elif count == 0 and not stopped:
@@ -151,6 +158,8 @@ def check_folders(storm: Storm, ground: Ground) -> Iterator[str]:
     for folder in ("blobs", "spool", "work", "secrets"):
         yield from _check_names(ground.state_dir / folder)
     yield from (f"the secret {path.name} is left" for path in _inside(ground.state_dir / "secrets"))
+    for told in storm.told:
+        yield from check_task_folders(told, ground.state_dir)
     known = {told.id for told in storm.told}
     for folder in ("spool", "work"):
         for path in _inside(ground.state_dir / folder):

@@ -14,6 +14,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from crash.harness import Figures, kills_in, points_of, undisturbed
+from crash.jobs import KINDS
 
 __all__ = ["exercise", "first_points"]
 
@@ -21,7 +22,7 @@ KILLS_A_ROUND = 60
 """Then everything is allowed to end and is checked, and a new state directory begins."""
 AT_RANDOM = 5
 """One kill in so many falls at any moment."""
-JOBS_TO_COUNT = 8
+JOBS_TO_COUNT = len(KINDS)
 
 
 def exercise(folder: Path, seed: int, kills: int) -> Iterator[tuple[str, Figures]]:

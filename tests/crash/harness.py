@@ -17,7 +17,8 @@ from .storm import Storm
 __all__ = ["STOPPING", "Figures", "Round", "kills_in", "points_of", "undisturbed"]
 
 POINT_LIMIT_JOBS = 30
-"""How many jobs a life is given until its point counts as not reached; it was found with 8."""
+"""How many jobs a life is given until its point counts as not reached; it was found with one of each
+kind."""
 LIFE_LIMIT_S = 120.0
 """Whatever the load: no life lasts longer."""
 RANDOM_KILL_S = 2.5

@@ -15,6 +15,8 @@ from shorepower.model.job import JobSpec
 from shorepower.model.lifecycle import Operation
 from shorepower.model.tree import TreeEntry, digest_of, encode_tree
 
+from .arrays import ARRAYS, PlannedTask
+
 __all__ = ["KINDS", "Planned", "Project", "plan"]
 
 _LEDGER = 'printf "%s %s %s\\n" "$SHOREPOWER_JOB_ID" "$SHOREPOWER_ATTEMPT" "$$" >> "$LEDGER"\n'
@@ -80,6 +82,10 @@ class Planned(Struct, frozen=True, kw_only=True):
     stderr: bytes = b""
     results: dict[str, bytes] = {}
     """Path → content of what comes out."""
+    tasks: dict[int, PlannedTask] = {}
+    """By index: what must become of the tasks of an array, instead of how it ends and what it writes."""
+    some: str | None = None
+    """The operations are for these tasks only."""
 
 
 def _spec(mark: str, script: str, env: dict[str, str], **more: object) -> JobSpec:
@@ -176,7 +182,7 @@ def _file(name: bytes, data: bytes) -> TreeEntry:
     )
 
 
-KINDS: dict[str, Callable[[str, dict[str, str], random.Random], dict[str, object]]] = {
+_PLAIN: dict[str, Callable[[str, dict[str, str], random.Random], dict[str, object]]] = {
     "plain": _plain,
     "chatty": _chatty,
     "suspended": _suspended,
@@ -186,12 +192,15 @@ KINDS: dict[str, Callable[[str, dict[str, str], random.Random], dict[str, object
     "project": _project,
     "fed": _fed,
 }
+_KINDS = _PLAIN | ARRAYS
+KINDS = sorted(_KINDS, key=lambda kind: (list(_PLAIN if kind in _PLAIN else ARRAYS).index(kind), kind))
+"""In the order of their turns: plain jobs and arrays mixed."""
 
 
 def plan(number: int, seed: int, ledger: str) -> Planned:
     """The job of one number; the same for the same seed. All kinds take turns."""
     dice = random.Random(f"{seed} {number}")
-    kind = list(KINDS)[number % len(KINDS)]
+    kind = KINDS[number % len(KINDS)]
     mark = f"{kind}-{number:05d}"
-    made = KINDS[kind](mark, {"LEDGER": ledger}, dice)
+    made = _KINDS[kind](mark, {"LEDGER": ledger}, dice)
     return Planned(mark=mark, kind=kind, key=f"key-{seed}-{number}", **made)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -18,10 +19,11 @@ from shorepower.wire.http.frames import encode_frame
 
 from .jobs import Planned, plan
 
-__all__ = ["Storm", "Told"]
+__all__ = ["STOPS", "Storm", "Told"]
 
 T = TypeVar("T")
 
+STOPS = (Operation.STOP, Operation.KILL)
 ANSWER_LIMIT_S = 90.0
 """From the first try of a request to its answer, over all restarts."""
 END_LIMIT_S = 120.0
@@ -36,8 +38,11 @@ class Told:
         self.planned = planned
         self.id: str | None = None
         """Set when the submit was acknowledged."""
-        self.streams: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+        self.streams: defaultdict[tuple[int, str], bytearray] = defaultdict(bytearray)
+        """What was read, by task and stream; the one task of a plain job is 0."""
         self.followed_to_end = False
+        self.states: dict[int, State] = {}
+        """Of the tasks of an array, at its end."""
         self.asked: list[Operation] = []
         """Operations that were asked for, until they were acknowledged or the job had ended."""
         self.faults: list[str] = []
@@ -164,13 +169,17 @@ class Storm:
                     job = None
                 if job is not None and job.state.ended:
                     return
-                assert told.id is not None
                 told.asked.append(operation)  # before the answer, which a crash may swallow
-                self.ask(lambda name=told.id, what=operation: self.client.control(name, what))  # type: ignore[misc]
+                self._ask_for(told, operation)
         except Conflict:
             return  # it has ended meanwhile; whether it may have is checked at the end
         except (ShorepowerError, TimeoutError, ServerFault) as fault:
             told.faults.append(f"{type(fault).__name__} of an operation: {fault}")
+
+    def _ask_for(self, told: Told, operation: Operation) -> None:
+        assert told.id is not None
+        name, some = told.id, told.planned.some
+        self.ask(lambda: self.client.control(name, operation, indices=some))
 
     def _wait(self, told: Told, until: Callable[[Job], bool]) -> Job:
         assert told.id is not None
@@ -187,11 +196,15 @@ class Storm:
         assert told.id is not None
         for piece in self.client.output(told.id):
             if piece.kind == "gap":
-                told.faults.append(f"a gap of {piece.missing_bytes} bytes in {piece.stream}")
+                told.faults.append(
+                    f"a gap of {piece.missing_bytes} bytes in {piece.stream} of {piece.task}"
+                )
             elif piece.kind == "output":
-                have = told.streams[piece.stream.value]
+                have = told.streams[piece.task, piece.stream.value]
                 if piece.offset != len(have):
-                    told.faults.append(f"{piece.stream} went on at {piece.offset} after {len(have)} bytes")
+                    told.faults.append(
+                        f"{piece.stream} of {piece.task} went on at {piece.offset} after {len(have)} bytes"
+                    )
                 have += piece.data
             elif piece.kind == "end":
                 told.followed_to_end = True
