@@ -106,6 +106,21 @@ class Calls:
         cpus = self._cluster_cpus / max(1.0, self._resources.cpu_count or 1.0)
         return lambda count: max(1, min(count, int(cpus * _TASKS_FOR_EACH_CPU)))
 
+    @property
+    def slots(self) -> int:
+        """How many such jobs the cluster has cpus for."""
+        return max(1, int(self._cluster_cpus / (self._resources.cpu_count or 1.0)))
+
+    @property
+    def cluster(self) -> str:
+        """Where its jobs go. Raises InvalidRequest."""
+        return self._cluster
+
+    @property
+    def program(self) -> str:
+        """The interpreter of the jobs. Raises WrongPython, InvalidRequest."""
+        return self._program
+
     def submit(self, name: str, made: payload.Input, tasks: int = 1) -> Job:
         """Send what is missing, then the job, once."""
         payload_ = self._deliver(made)

@@ -13,6 +13,7 @@ from .futures import CallFuture, watcher_of
 
 if TYPE_CHECKING:
     from ..client import Client
+    from ..engines.dask import DaskClient
 
 __all__ = ["Executor", "future_of"]
 
@@ -64,6 +65,17 @@ class Executor(concurrent.futures.Executor):
         job = self._calls.map(fn, *iterables, chunksize=chunksize or None)
         deadline = None if timeout is None else time.monotonic() + timeout
         return job.results(deadline)
+
+    def dask(self, workers: int | None = None, **options: Any) -> DaskClient:
+        """A `distributed.Client` whose scheduler and workers are jobs; see `start_dask`."""
+        from ..engines.dask import start_dask
+
+        return start_dask(self._calls.with_options(**options), workers)
+
+    @property
+    def slots(self) -> int:
+        """How many calls the cluster has cpus for at the same time."""
+        return self._calls.slots
 
     def attach(self, job_id: str) -> concurrent.futures.Future[Any]:
         """The future of a call that was submitted before, by whatever process. Raises NotFound."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .calls import Calls
     from .mapjob import MapJob
 
-__all__ = ["RemoteFunction", "remote"]
+__all__ = ["RemoteFunction", "default_client", "remote"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,7 +22,7 @@ _lock = threading.Lock()
 _client: Client | None = None
 
 
-def _default_client() -> Client:
+def default_client() -> Client:
     """One for the whole process, made when it is first needed."""
     global _client
     with _lock:
@@ -72,7 +72,7 @@ class RemoteFunction(Generic[P, T]):
 
     def _calls(self) -> Calls:
         if self._made is None:
-            client = self._client or _default_client()
+            client = self._client or default_client()
             self._made = client.with_options(**self._options)
         return self._made
 

@@ -19,9 +19,11 @@ __all__ = ["BadRecords", "Record", "RecordReader"]
 
 _HEAD_BYTES = 4 << 20
 """Of one line; it holds the size of each buffer."""
+_LARGE_BYTES = 1 << 20
 _PART_BYTES = 64 << 20
 """Memory of this size goes back to the system as soon as it is let go of. Source: mallopt(3), on
 M_MMAP_THRESHOLD, which never grows beyond 32 MiB."""
+_GOOD, _VOID = b"\nx"
 
 
 class BadRecords(ShorepowerError):
@@ -99,27 +101,28 @@ class _Parts:
 class Record:
     """One whole record."""
 
-    def __init__(self, head: _Head) -> None:
+    def __init__(self, head: _Head, sizes: tuple[int, ...]) -> None:
         self.item, self.kind, self.of, self.runtime = head.item, head.kind, head.of, head.runtime
-        sizes = head.sizes or (head.size,)
+        self.size_bytes = head.size
+        """Of everything in it."""
+        self._sizes = sizes
+        self._whole: bytes | None = None
+        """The pickle, where it came in one piece."""
         self._pickle = _Parts(sizes[0])
         self._rest = [bytearray(size) for size in sizes[1:]]
-        self._sizes = sizes
-
-    @property
-    def size_bytes(self) -> int:
-        """Of everything in it."""
-        return sum(self._sizes)
 
     def unpickle(self) -> Any:
         """The object; once. Raises whatever its unpickling raises."""
         if not self._sizes[0]:
             raise pickle.UnpicklingError("there is no pickle")
+        if self._sizes[0] < _LARGE_BYTES:
+            whole = self._whole if self._whole is not None else self._pickle.read()
+            return pickle.loads(whole, buffers=self._rest)
         return pickle.Unpickler(self._pickle, buffers=self._rest).load()  # type: ignore[arg-type]
 
     def told(self) -> dict[str, Any]:
         """The JSON that stands behind the pickle of an error, or alone. Raises BadRecords."""
-        text = self._rest[-1] if self._rest else self._pickle.read()
+        text = self._rest[-1] if self._rest else self._whole or self._pickle.read()
         try:
             return msgspec.json.decode(text, type=dict[str, Any])
         except msgspec.DecodeError as error:
@@ -128,7 +131,9 @@ class Record:
     def take(self, at: int, data: memoryview) -> None:
         """Bytes that stand ``at`` so far into the record."""
         start = self._sizes[0]
-        if at < start:
+        if len(data) == start < _LARGE_BYTES and not at:
+            self._whole = bytes(data)
+        elif at < start:
             self._pickle.add(data[: start - at])
         for buffer in self._rest:
             low, high = max(at, start), min(at + len(data), start + len(buffer))
@@ -143,7 +148,7 @@ class RecordReader:
     def __init__(self) -> None:
         self.offset = 0
         """How much was fed."""
-        self._line = bytearray()
+        self._line = b""
         self._record: Record | None = None
         self._have = self._size = 0
 
@@ -153,49 +158,49 @@ class RecordReader:
         if offset is not None and offset != self.offset:
             if offset:
                 raise BadRecords(f"values were read up to {self.offset}, and go on at {offset}")
-            self.__init__()
+            self.offset, self._line, self._record = 0, b"", None
         self.offset += len(data)
         found: list[Record] = []
-        rest = memoryview(data)
-        while len(rest):
-            rest = self._read_line(rest) if self._record is None else self._read_body(rest, found)
+        view, at = memoryview(data), 0
+        while at < len(data):
+            at = self._read_line(data, at) if self._record is None else self._read_body(view, at, found)
         return found
 
-    def _read_line(self, rest: memoryview) -> memoryview:
-        window = bytes(rest[: _HEAD_BYTES + 1 - len(self._line)])
-        end = window.find(b"\n")
-        self._line += window if end < 0 else window[:end]
+    def _read_line(self, data: bytes, at: int) -> int:
+        end = data.find(b"\n", at)
+        stop = len(data) if end < 0 else end
+        if len(self._line) + stop - at > _HEAD_BYTES:
+            raise BadRecords(f"a record's head has at most {_HEAD_BYTES} bytes")
         if end < 0:
-            if len(self._line) > _HEAD_BYTES:
-                raise BadRecords(f"a record's head has at most {_HEAD_BYTES} bytes")
-            return rest[len(window) :]
-        line, self._line = bytes(self._line), bytearray()
+            self._line += data[at:]
+            return len(data)
+        line, self._line = self._line + data[at:end], b""
         if not line.endswith(b"!"):  # one that was cut, and then given up
             self._begin(line)
-        return rest[end + 1 :]
+        return end + 1
 
     def _begin(self, line: bytes) -> None:
         try:
             head = _heads.decode(line)
         except msgspec.DecodeError as error:
             raise BadRecords(f"a record's head cannot be read: {error}") from None
-        if head.size < 0 or min(head.sizes, default=0) < 0 or sum(head.sizes or (head.size,)) != head.size:
+        sizes = head.sizes or (head.size,)
+        if min(sizes) < 0 or sum(sizes) != head.size:
             raise BadRecords("the sizes of a record do not fit together")
-        self._record, self._have, self._size = Record(head), 0, head.size
+        self._record, self._have, self._size = Record(head, sizes), 0, head.size
 
-    def _read_body(self, rest: memoryview, found: list[Record]) -> memoryview:
+    def _read_body(self, view: memoryview, at: int, found: list[Record]) -> int:
         assert self._record is not None
-        taken = rest[: self._size - self._have]
-        if len(taken):
-            self._record.take(self._have, taken)
-            self._have += len(taken)
-        rest = rest[len(taken) :]
-        if len(rest):
-            mark = rest[:1].tobytes()
-            if mark == b"\n":
-                found.append(self._record)
-            elif mark != b"x":
-                raise BadRecords("a record does not end where its head says")
-            self._record = None
-            rest = rest[1:]
-        return rest
+        taken = view[at : at + self._size - self._have]
+        self._record.take(self._have, taken)
+        self._have += len(taken)
+        at += len(taken)
+        if at == len(view):
+            return at
+        mark = view[at]
+        if mark == _GOOD:
+            found.append(self._record)
+        elif mark != _VOID:
+            raise BadRecords("a record does not end where its head says")
+        self._record = None
+        return at + 1

@@ -57,7 +57,7 @@ class Items:
 
 
 class Pool:
-    """Some workers over some items. Shared: next, failed, where a record began, the item of each worker."""
+    """Some workers over some items. Shared: next, failed, a record is begun, the item of each worker."""
 
     def __init__(self, log, function, items, left):
         self._log, self._function, self._items, self._left = log, function, items, left
@@ -68,6 +68,7 @@ class Pool:
 
     def run(self, workers):
         """Until every item has an outcome."""
+        self.alone = workers == 1
         self._shared = mmap.mmap(-1, 8 * (3 + workers))
         self._put(2, IDLE)
         running = {}
@@ -143,17 +144,18 @@ class Shared(shore_runner.Log):
         self._pool = pool
         self.path = pool._log.path
         self.fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-        self._depth = 0
 
     def __enter__(self):
-        fcntl.flock(self.fd, fcntl.LOCK_EX)
+        if not self._pool.alone:
+            fcntl.flock(self.fd, fcntl.LOCK_EX)
         if self._pool._get(2) != IDLE:
             self.done = {}
             self._read()
             self._pool._put(2, IDLE)
 
     def __exit__(self, *exc):
-        fcntl.flock(self.fd, fcntl.LOCK_UN)
+        if not self._pool.alone:
+            fcntl.flock(self.fd, fcntl.LOCK_UN)
 
     def error(self, *args, **more):
         self._pool._put(1, 1)
@@ -161,7 +163,7 @@ class Shared(shore_runner.Log):
 
     def _write(self, parts):
         with self:
-            self._pool._put(2, os.fstat(self.fd).st_size)
+            self._pool._put(2, 1)
             super()._write(parts)
             self._pool._put(2, IDLE)
 
