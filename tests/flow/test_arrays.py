@@ -244,6 +244,8 @@ def test_no_task_of_that_index(shared: Place) -> None:
     no_array = shared.shore("logs", f"{plain}_0")
     wrong = shared.shore("wait", f"{job}_5-3")
 
+    for verb in ("pull", "ls", "show", "wait", "rerun", "stop"):
+        assert shared.shore(verb, f"{job}_2").code == 123
     assert (absent.code, no_array.code, wrong.code) == (123, 2, 2)
     assert "its tasks are 1-9:2" in absent.stderr
     assert "is one task, not an array" in no_array.stderr

@@ -51,6 +51,10 @@ def _asked(client: Client, name: str, operation: Operation) -> tuple[Job, str]:
         job = _watch(client, client.control(name, operation), operation)
         return job, _told(job, operation.value)
     found, indices = client.named(name)
+    if indices is not None:
+        from ..client.tasks import chosen
+
+        chosen(client, found, indices)  # says so when there are none
     job = client.control(found.id, operation, indices=indices)
     if indices is None:
         job = _watch(client, job, operation)

@@ -52,7 +52,10 @@ def failed_first(client: Client, job: Job) -> list[int]:
 
 def show_table(client: Client, job: Job, indices: str | None, given: dict[str, Any]) -> None:
     """The tasks with what tells them apart, as it stands now: a table, CSV or JSON."""
-    needs_array(job)
+    if indices is not None:
+        chosen(client, needs_array(job), indices)  # says so when there are none
+    else:
+        needs_array(job)
     sort = sort_name(given["sort"] or "")
     wanted = TaskQuery(states=_states(given["state"]), indices=indices, sort=sort or None)
     most = given["limit"] or (None if given["as_csv"] or given["as_json"] else MOST_ROWS)
@@ -83,15 +86,13 @@ def _in_order(client: Client, job: Job, wanted: TaskQuery, most: int | None) -> 
 
 def show_tasks(client: Client, job: Job, indices: str, given: dict[str, Any]) -> None:
     """One task with all that is known of it, or several as a table."""
-    found = list(each(client, job.id, TaskQuery(indices=indices), 2))
-    if not found:
-        chosen(client, job, indices)  # says which there are
-    if len(found) != 1 or given["as_json"]:
+    if len(chosen(client, job, indices)) > 1 or given["as_json"]:
         show_table(client, job, indices, given)
         return
     from .render.tasks import task_page
 
-    click.echo(task_page(job, found[0], datetime.now(UTC)))
+    one = next(each(client, job.id, TaskQuery(indices=indices), 1))
+    click.echo(task_page(job, one, datetime.now(UTC)))
 
 
 def _print_table(client: Client, job: Job, table: Any, sort: str, most: int | None) -> None:

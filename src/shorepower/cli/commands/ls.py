@@ -24,6 +24,10 @@ def command(**given: Any) -> None:
     """
     with client_of(given["server"]) as client:
         job, indices = client.named(given["job"])
+        if indices is not None:
+            from ...client.tasks import chosen
+
+            chosen(client, job, indices)  # says so when there are none
         listing = client.files(job.id)
     if indices is not None:
         listing = _of(listing, indices)

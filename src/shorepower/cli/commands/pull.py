@@ -38,6 +38,10 @@ def command(ctx: click.Context, /, **given: Any) -> None:
             _undo(client, given)
             return
         job, indices = client.named(given["job"])
+        if indices is not None:
+            from ...client.tasks import chosen
+
+            chosen(client, job, indices)  # says so when there are none
         with LiveLine() as line:
             if job.results.state.value == "saving" and indices is None:
                 line.show("collecting results", now=True)

@@ -71,6 +71,8 @@ def saved_lines(spec: JobSpec, job: Job) -> list[str]:
     from ...model.output_file import expand, pattern_values
 
     values = pattern_values(job=job.id, name=job.name, user=job.owner)
+    if job.array:
+        values["a"] = "<index>"
     files = [expand(path, values) if path else "" for path in (spec.stdout_file, spec.stderr_file)]
     if files[0] == files[1]:
         return [f"#SBATCH -o: output is also saved as {files[0]}"]
