@@ -338,6 +338,15 @@ def test_futures_are_cancelled_while_they_wait(client: Client, tmp_path: Path) -
     assert client.wait(waiting.job_id).state is State.CANCELED
 
 
+def test_futures_outlive_the_server(place: Place, client: Client, tmp_path: Path) -> None:
+    with Executor(client) as executor:
+        future = executor.submit(wait_for, str(tmp_path / "go"))
+        place.kill()
+        (tmp_path / "go").touch()
+
+        assert future.result(LIMIT_S) == str(tmp_path / "go")
+
+
 def test_shutdown_leaves_or_cancels(client: Client, tmp_path: Path) -> None:
     executor = Executor(client, cpus=CPUS)
     running = executor.submit(wait_for, str(tmp_path / "go"))
