@@ -151,6 +151,20 @@ def test_a_run_of_what_is_known_loads_little(tmp_path: Path, bare: set[str]) -> 
     assert not (sent - bare) & (HEAVY | rare | later)
 
 
+@pytest.mark.flow
+def test_a_script_that_declares_nothing_loads_nothing_that_reads_it(tmp_path: Path, bare: set[str]) -> None:
+    with a_place(tmp_path) as place:
+        place.write("x.py", "print(1)\n")
+        assert place.shore("run", "x.py").code == 0
+
+        sent, code = told_by(tmp_path, "submit", "x.py", env=place.env, cwd=place.project)
+
+    assert code == 0
+    rare = {"packaging", "tomllib", "yaml", "subprocess"}
+    ours = {"conda", "declared", "fitting", "installed", "remembered", "uv"}
+    assert not (sent - bare) & (rare | {f"shorepower.client.{name}" for name in ours})
+
+
 @pytest.mark.parametrize(
     "words", [["ps"], ["show", "@fit"], ["logs", "@fit"], ["stop", "@fit"], ["run", "x.sh"]]
 )

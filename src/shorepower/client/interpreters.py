@@ -17,6 +17,7 @@ from ..model.runtime import Script, Session, Way, suffix_of, uv_places, ways
 
 __all__ = [
     "Chosen",
+    "Declaring",
     "choose",
     "choose_elsewhere",
     "environment_of",
@@ -28,6 +29,18 @@ __all__ = [
 
 VERSION_TIMEOUT_S = 3.0
 _HEAD_BYTES = 1 << 16
+_DECLARING = ("pyproject.toml", "uv.lock", "environment.yml", "environment.yaml")
+
+
+class Declaring(Struct, frozen=True, kw_only=True):
+    """Who may declare what a script needs."""
+
+    file: Path
+    """The script itself."""
+    root: Path | None
+    """The project, whose ``pyproject.toml``, ``uv.lock`` and ``environment.yml`` count; None for none."""
+    environ: Mapping[str, str]
+    """The caller's own environment: where uv and conda are."""
 
 
 class Chosen(Struct, frozen=True, kw_only=True):
@@ -36,6 +49,8 @@ class Chosen(Struct, frozen=True, kw_only=True):
     way: Way
     program: str
     version: str = ""
+    notes: tuple[str, ...] = ()
+    """Sentences to show before the start."""
 
     @property
     def label(self) -> str:
@@ -57,14 +72,26 @@ def read_script(file: Path, path: str) -> tuple[Script, list[str]]:
     return Script(path=path, first_line=first, run_bit=run_bit), lines
 
 
-def choose(script: Script, session: Session, cache_dir: Path | None = None) -> Chosen:
-    """The first way whose program is here. Raises InvalidRequest naming all that were looked for."""
+def choose(
+    script: Script,
+    session: Session,
+    cache_dir: Path | None = None,
+    declaring: Declaring | None = None,
+) -> Chosen:
+    """The first way whose program is here, and that has what ``declaring`` asks for. Raises
+    InvalidRequest naming all that were looked for, or what is missing."""
+    notes: tuple[str, ...] = ()
+    if declaring is not None and _says_something(script, session, declaring):
+        from .fitting import fitting_python
+
+        fitting = fitting_python(script, session, declaring, cache_dir)
+        session, notes = msgspec.structs.replace(session, named=fitting.found), fitting.notes
     if suffix_of(script.path) == ".ipynb":
         session = msgspec.structs.replace(session, papermill=_has_papermill(session))
     known = ways(script, session)
     for way in known:
         if found := find_program(way.program, session.env):
-            return Chosen(way=way, program=found, version=version_of(way, found, cache_dir))
+            return Chosen(way=way, program=found, version=version_of(way, found, cache_dir), notes=notes)
     looked = ", ".join(f"{way.program} ({way.why})" for way in known)
     raise InvalidRequest(
         [
@@ -87,7 +114,8 @@ def environment_of(chosen: Chosen | None) -> Path | None:
     if chosen is None or chosen.way.runtime not in ("Python", "papermill") or "/" not in chosen.program:
         return None
     folder = Path(chosen.program).parent.parent
-    return folder if (folder / "pyvenv.cfg").is_file() else None
+    marks = ("pyvenv.cfg", "conda-meta")
+    return folder if any((folder / mark).exists() for mark in marks) else None
 
 
 def find_program(program: str, env: Mapping[str, str], *, any_environment: bool = False) -> str | None:
@@ -127,6 +155,20 @@ def _without_our_own(folders: Iterable[str], env: Mapping[str, str]) -> list[str
     return [folder for folder in folders if folder.rstrip("/") != ours]
 
 
+def _says_something(script: Script, session: Session, declaring: Declaring) -> bool:
+    """Whether it is worth reading what script and project declare: most say nothing."""
+    suffix = suffix_of(script.path)
+    if suffix not in (".py", ".ipynb") or suffix in session.scripts:
+        return False
+    root = declaring.root
+    if root is not None and any((root / name).exists() for name in _DECLARING):
+        return True
+    try:
+        return suffix == ".py" and b"\n# /// script" in b"\n" + declaring.file.read_bytes()
+    except OSError:
+        return False
+
+
 def _has_papermill(session: Session) -> bool:
     """Whether the Python that would be taken has papermill, by looking, not by running it."""
     pythons = ways(Script(path="x.py"), session)
@@ -160,12 +202,14 @@ def _asked_version(program: str, cache_dir: Path | None) -> str:
         there = Path(program).stat()
     except OSError:
         return ""
+    from .remembered import recall, remember
+
     mark = f"{os.path.realpath(program)}|{there.st_mtime_ns}|{there.st_size}"
     file = cache_dir / "versions.json" if cache_dir else None
-    known = _remembered(file)
+    known = recall(file, str)
     if mark not in known:
         known[mark] = _say_version([program, "--version"])
-        _remember(file, known)
+        remember(file, known)
     return known[mark]
 
 
@@ -185,22 +229,3 @@ def _say_version(command: Sequence[str]) -> str:
         return ""
     found = re.search(rb"\d+\.\d+(?:\.\d+)?", done.stdout)
     return found[0].decode() if found else ""
-
-
-def _remembered(file: Path | None) -> dict[str, str]:
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=dict[str, str]) if file else {}
-    except (OSError, msgspec.DecodeError):
-        return {}
-
-
-def _remember(file: Path | None, known: dict[str, str]) -> None:
-    if file is None:
-        return
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        beside = file.with_name(f"{file.name}.{os.getpid()}")
-        beside.write_bytes(msgspec.json.encode(known))
-        beside.replace(file)
-    except OSError:
-        pass  # it is only remembered to save time

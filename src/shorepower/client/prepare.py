@@ -18,7 +18,7 @@ from ..model.resources import Resources
 from ..model.runtime import Session
 from .asked import asked_for
 from .environment import Environment, gather
-from .interpreters import Chosen, choose, choose_elsewhere, environment_of, read_script
+from .interpreters import Chosen, Declaring, choose, choose_elsewhere, environment_of, read_script
 from .names import shown
 from .options import Options, parse_size
 from .process import kept, own_umask
@@ -252,9 +252,12 @@ class _Preparation:
             julia_project=(root / "Project.toml").is_file(),
             scripts=self.settings.scripts,
         )
+        whole = root if self.found.only is None else None
+        declaring = Declaring(file=self.script, root=whole, environ=self.client.environ)
         with self._noting():
             if self.here:
-                self.chosen = choose(known, session, self.settings.places.cache_dir)
+                self.chosen = choose(known, session, self.settings.places.cache_dir, declaring)
+                self.notes += self.chosen.notes
             else:
                 self.chosen = choose_elsewhere(known, session)
             return self.chosen.way.argv(self.chosen.program, self.words[1:])

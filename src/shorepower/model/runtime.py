@@ -44,6 +44,8 @@ class Session(Struct, frozen=True, kw_only=True):
     """The environment that the job will have."""
     project_venv: str | None = None
     """Absolute path of the project's ``.venv``, if it has one."""
+    named: tuple[str, str] | None = None
+    """(program, why) of the Python that script or project name by what they declare."""
     julia_project: bool = False
     """The project has a ``Project.toml``."""
     papermill: bool = False
@@ -131,7 +133,7 @@ def _configured(suffix: str, command: Sequence[str], script: Script) -> Way:
 
 def _pythons(session: Session) -> list[tuple[str, str]]:
     """(program, why) of every Python in question, best first."""
-    places = []
+    places = [session.named] if session.named else []
     if session.project_venv:
         places.append((f"{session.project_venv}/bin/python", "the project's .venv"))
     for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
