@@ -103,13 +103,18 @@ class Calls:
         """How many tasks share a number of items."""
         if chunksize is not None:
             return lambda count: max(1, -(-count // chunksize))
-        cpus = self._cluster_cpus / max(1.0, self._resources.cpu_count or 1.0)
+        cpus = self.cluster_cpus / max(1.0, self.cpus)
         return lambda count: max(1, min(count, int(cpus * _TASKS_FOR_EACH_CPU)))
 
     @property
     def slots(self) -> int:
         """How many such jobs the cluster has cpus for."""
-        return max(1, int(self._cluster_cpus / (self._resources.cpu_count or 1.0)))
+        return max(1, int(self.cluster_cpus / self.cpus))
+
+    @property
+    def cpus(self) -> float:
+        """Of each job."""
+        return self._resources.cpu_count or 1.0
 
     @property
     def cluster(self) -> str:
@@ -203,7 +208,8 @@ class Calls:
         return next((info for info in self.client.clusters() if info.name == self._cluster), None)
 
     @cached_property
-    def _cluster_cpus(self) -> float:
+    def cluster_cpus(self) -> float:
+        """Of the whole cluster, as far as it tells."""
         return (self._info.cpu_count if self._info is not None else None) or _CPUS_GUESSED
 
     @cached_property

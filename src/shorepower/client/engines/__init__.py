@@ -1,0 +1,1 @@
+"""Other people's engines over our jobs: joblib and Dask. Each needs the library."""
