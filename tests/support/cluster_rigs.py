@@ -214,7 +214,6 @@ PROFILES = (
         remake=lambda cluster, folder: make_local(folder),
         argv=shell_script,
         adopts_unknown=True,
-        arrays=False,
         records=lambda folder, submission: (folder / "spool" / submission).exists(),
     ),
 )

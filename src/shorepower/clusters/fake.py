@@ -169,7 +169,10 @@ class FakeCluster(Cluster):
         self._jobs[submission].write(stream, data)
 
     def finish(self, submission: str, code: int = 0) -> None:
-        """Let a job end with an exit code."""
+        """Let a job end with an exit code; one that has ended stays as it is."""
+        name, _, position = submission.partition(".")
+        if position and int(position) in self._arrays[name].ends:
+            return
         job = self._held(submission)
         if job.started_at is None:
             self._start(job)
@@ -238,7 +241,7 @@ class FakeCluster(Cluster):
         if array is not None:
             waiting = array.seen(now, array.waiting, State.PENDING, Reason.QUEUED, "")
             ended = (end for task, end in array.ends.items() if task not in order.ended)
-            seen = [waiting, *ended, *seen]
+            seen = [waiting, *array.dropped, *ended, *seen]
         if not seen:
             return Finding(submission=order.submission, where=Where.ABSENT)
         return Finding(
@@ -399,7 +402,10 @@ class FakeCluster(Cluster):
     def _tell_of(
         self, array: FakeArray, tasks: TaskSet, state: State, reason: Reason, why: str = ""
     ) -> None:
-        self._news.append(array.seen(self._clock.now().timestamp(), tasks, state, reason, why))
+        seen = array.seen(self._clock.now().timestamp(), tasks, state, reason, why)
+        if state.ended:
+            array.dropped.append(seen)
+        self._news.append(seen)
         self._wake()
 
     def _spoil(self, batch: list[Observation]) -> list[Observation]:

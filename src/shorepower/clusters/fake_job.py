@@ -126,6 +126,8 @@ class FakeArray:
         self.living = 0
         self.suspended = False
         self.ends: dict[int, Observation] = {}
+        self.dropped: list[Observation] = []
+        """What was told of tasks that were stopped while they waited."""
         self._as_of = 0.0
 
     @property
