@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from shorepower.clusters.fake import FakeCluster
+from shorepower.dispatch.dispatcher import TaskFilter
 from shorepower.model.errors import Conflict
 from shorepower.model.lifecycle import Operation, State
 from shorepower.store.memory import open_memory_store
 from shorepower.testing.clock import FakeClock
-from support.dispatching import ALICE, Bench, a_spec
+from support.dispatching import ALICE, Bench, a_spec, sweep
 
 QUIET_LIMIT_S = 20.0
 _STEP_S = 0.002
@@ -42,6 +44,10 @@ class Disorder(RuleBasedStateMachine):
         self.cluster = FakeCluster(clock=self.clock, slots=slots)
         self.jobs: dict[str, int] = {}
         """By id: the exit code that its program ends with."""
+        self.tasks: dict[str, int] = {}
+        """Of those that are arrays: how many tasks."""
+        self.stopped: dict[str, set[int]] = {}
+        """Tasks of arrays that somebody asked to stop, alone."""
         self.asked: dict[str, set[Operation]] = {}
         self.ends: dict[str, Any] = {}
         store = self.portal.call(open_memory_store)
@@ -87,6 +93,35 @@ class Disorder(RuleBasedStateMachine):
         job = self._do(twice)
         self.jobs[job], self.asked[job] = code, set()
 
+    @rule(count=st.integers(1, 5), most=st.sampled_from([None, 1, 2]), code=st.sampled_from([0, 3]))
+    def submit_array(self, count: int, most: int | None, code: int) -> None:
+        spec = sweep(count, max_parallel=most, argv=("fake", "out:a", "hang"))
+        job, _ = self._do(self.dispatcher.submit, spec, ALICE)
+        self.jobs[job.id], self.asked[job.id] = code, set()
+        self.tasks[job.id], self.stopped[job.id] = count, set()
+
+    @precondition(lambda self: self.tasks)
+    @rule(which=st.randoms(use_true_random=False), operation=st.sampled_from(["stop", "kill"]))
+    def stop_tasks(self, which: random.Random, operation: str) -> None:
+        job = which.choice(list(self.tasks))
+        named = sorted(which.sample(range(self.tasks[job]), which.randint(1, self.tasks[job])))
+
+        async def ask() -> None:
+            try:
+                tasks = ",".join(map(str, named))
+                await self.dispatcher.control(job, Operation(operation), ALICE, tasks=tasks)
+            except Conflict:
+                return
+            self.stopped[job].update(named)
+
+        self._do(ask)
+
+    @precondition(lambda self: self.tasks)
+    @rule(which=st.randoms(use_true_random=False))
+    def finish_a_task(self, which: random.Random) -> None:
+        job = which.choice(list(self.tasks))
+        self._finish_one(f"{job}-1.{which.randrange(self.tasks[job])}", self.jobs[job])
+
     @precondition(lambda self: self.jobs)
     @rule(operation=st.sampled_from(Operation), which=st.randoms(use_true_random=False))
     def control(self, operation: Operation, which: random.Random) -> None:
@@ -108,11 +143,17 @@ class Disorder(RuleBasedStateMachine):
         self._finish(which.choice(list(self.jobs)))
 
     def _finish(self, job: str) -> None:
-        name = f"{job}-1"
+        for name in self._names(job):
+            self._finish_one(name, self.jobs[job])
 
+    def _names(self, job: str) -> list[str]:
+        """What the cluster calls it, or each of its tasks."""
+        return [f"{job}-1.{task}" for task in range(self.tasks[job])] if job in self.tasks else [f"{job}-1"]
+
+    def _finish_one(self, name: str, code: int) -> None:
         async def end() -> None:
-            if name in self.cluster.submissions and self.cluster.starts.get(name):
-                self.cluster.finish(name, self.jobs[job])
+            if self.cluster.starts.get(name):
+                self.cluster.finish(name, code)
 
         self._do(end)
 
@@ -173,7 +214,14 @@ class Disorder(RuleBasedStateMachine):
         for job in self.jobs:
             told = self.portal.call(self.dispatcher.job, job, ALICE)
             if told.state.ended:
-                end = (told.state, told.reason, told.exit_code, told.exit_status, told.ended_at)
+                end = (
+                    told.state,
+                    told.reason,
+                    told.exit_code,
+                    told.exit_status,
+                    told.ended_at,
+                    told.counts,
+                )
                 assert self.ends.setdefault(job, end) == end
 
     # the end
@@ -193,7 +241,10 @@ class Disorder(RuleBasedStateMachine):
             self._do(anyio.sleep, _STEP_S)
             waited_s += _STEP_S
         for job, code in self.jobs.items():
-            self._check(job, code)
+            if job in self.tasks:
+                self._check_array(job, code)
+            else:
+                self._check(job, code)
         events, _ = self.portal.call(lambda: self.dispatcher.events(ALICE, after=0))
         assert [event.seq for event in events] == sorted({event.seq for event in events})
 
@@ -223,6 +274,21 @@ class Disorder(RuleBasedStateMachine):
             assert told.state is (State.COMPLETED if code == 0 else State.FAILED)
         assert told.wanted is None
         assert not (self.bench.places.secrets / job).exists() or self._goes(job)
+
+    def _check_array(self, job: str, code: int) -> None:
+        told = self._stands(job)
+        tasks, _ = self._do(self.dispatcher.tasks, job, TaskFilter(), ALICE)
+        assert Counter(task.state for task in tasks) == told.counts
+        assert len(tasks) == self.tasks[job]
+        for task in tasks:
+            started = self.cluster.starts.get(f"{job}-1.{task.index}", 0)
+            if task.state is State.CANCELED:
+                asked = self.asked[job] & {Operation.STOP, Operation.KILL}
+                assert asked or task.index in self.stopped[job], task
+            else:
+                assert (task.exit_code, started) == (code, 1), task
+        assert told.wanted is None
+        assert self.portal.call(self.bench.store.read, lambda view: view.task_controls(job=job)) == []
 
     def _goes(self, job: str) -> bool:
         """Whether a secret goes soon: it is removed right after the end is on record."""
