@@ -47,6 +47,8 @@ __all__ = ["Evidence", "Part", "Spool"]
 
 _SUBMISSION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _FENCE = re.compile(r"start\.(0|[1-9][0-9]*)\.0")
+_OUTPUT = re.compile(r"stdout\.(0|[1-9][0-9]*)\.0")
+_DRAFT = re.compile(r"note\.[0-9.]+\.new|refusal\.[0-9.]+")
 _RECORD_LIMIT = 4096
 _OPEN = os.O_APPEND | os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _NO_FILE = frozenset({errno.EISDIR, errno.ELOOP, errno.ENXIO})
@@ -190,22 +192,34 @@ class Spool:
                     continue
         return None
 
-    def fenced(self, submission: str) -> set[int]:
-        """The tasks of a submission that were started, or kept from it one by one. Raises OSError."""
+    def begun_tasks(self, submission: str) -> tuple[set[int], set[int]]:
+        """The tasks of a submission that were started, or kept from it one by one; and those whose output
+        has a file, as it is made before a start. Drafts of records that nobody finished go.
+
+        Raises OSError. Only for who alone serves this spool folder.
+        """
+        fenced, opened = set[int](), set[int]()
         try:
             with os.scandir(self.folder(submission)) as entries:
-                found = [_FENCE.fullmatch(entry.name) for entry in entries]
+                for entry in entries:
+                    if found := _FENCE.fullmatch(entry.name):
+                        fenced.add(int(found[1]))
+                    elif found := _OUTPUT.fullmatch(entry.name):
+                        opened.add(int(found[1]))
+                    elif _DRAFT.fullmatch(entry.name):
+                        Path(entry.path).unlink(missing_ok=True)
         except FileNotFoundError:
-            return set()
-        return {int(name[1]) for name in found if name}
+            pass
+        return fenced, opened
 
     def refuse(self, submission: str, refusal: Refusal) -> None:
         """Keep tasks that wait from ever starting, durably. Raises OSError."""
         folder = self.folder(submission)
         _make_folder(folder)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(folder / "refused", flags, 0o600), "ab", buffering=0) as file:
+        with open(os.open(folder / "refused", flags, 0o600), "ab") as file:
             file.write(b"\n" + write_refused(refusal))  # whatever a line before it was cut short at
+            file.flush()
             os.fsync(file.fileno())
         _sync_folder(folder)
 

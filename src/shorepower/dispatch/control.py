@@ -15,6 +15,7 @@ from ..host.contract import Clock
 from ..model.errors import InvalidRequest, ShorepowerError
 from ..model.lifecycle import Operation, Phase, State
 from ..store.contract import Control, Snapshot, Store, TaskControl, Transaction
+from .begun import with_known
 from .ledger import Ledger
 from .news import News
 from .orders import order_of
@@ -85,6 +86,7 @@ class Controls:
             ]
             if job is not None and spec is not None:
                 order = order_of(job, spec, open_[-1], self._places) if open_ else None
+                order = with_known(view, order) if order is not None else None
                 if order is not None and isinstance(control, TaskControl):
                     order = replace(order, tasks=Ledger(view, job).living(control.tasks))
                 found.append(Wanted(control=control, state=job.state, order=order))

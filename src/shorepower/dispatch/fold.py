@@ -218,12 +218,22 @@ def _tell(tx: Transaction, job: Job, told: Job, submission: Submission, now: dat
     if told.state.ended:
         tx.put_submission(replace(submission, phase=Phase.CLOSED))
         told = _ended(tx, told, submission, now)
-    elif job.wanted is not None and told.state is _SEEN_BY.get(job.wanted):
+    elif _is_met(job, told):
         tx.drop_control(job.id)
         told = replace(told, wanted=None)
     told = tx.update_job(told)
     tx.append_event(now, "job.state", told, _changed(job, told))
     return told
+
+
+def _is_met(before: Job, after: Job) -> bool:
+    """Whether a job was just seen to be suspended, or resumed in all of its tasks. That it is as it should
+    be is not enough: what was asked before, and is being undone now, may still be on its way."""
+    if before.wanted is None or after.state is not _SEEN_BY.get(before.wanted):
+        return False
+    if before.wanted is Operation.SUSPEND:
+        return before.state is not State.SUSPENDED
+    return State.SUSPENDED in before.counts and State.SUSPENDED not in after.counts
 
 
 def _ended(tx: Transaction, job: Job, submission: Submission, now: datetime) -> Job:

@@ -337,4 +337,5 @@ def _mark_handed(tx: Transaction, handed: Sequence[tuple[str, str]], cluster: st
         if submission is not None and submission.phase is Phase.HANDING:
             tx.put_submission(replace(submission, phase=Phase.HANDED, handle=handle))
             jobs.add(submission.job)
-    return any(control.job in jobs for control in tx.controls(cluster))
+    asked = (*tx.controls(cluster), *tx.task_controls(cluster))
+    return any(control.job in jobs for control in asked)

@@ -122,7 +122,7 @@ def _write(folder: Path, name: str, data: bytes) -> str:
     where = os.open(folder, _FOLDER)
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(name, flags, 0o600, dir_fd=where), "wb", buffering=0) as file:
+        with open(os.open(name, flags, 0o600, dir_fd=where), "wb") as file:
             file.write(data)
     finally:
         os.close(where)

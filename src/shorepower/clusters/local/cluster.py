@@ -84,6 +84,8 @@ class LocalCluster(Cluster):
             finally:
                 self._tasks = None
                 self._site.closing = True
+                with anyio.CancelScope(shield=True):
+                    await self._arrays.close()
 
     async def info(self) -> ClusterInfo:
         machine, queue = self._machine, self._line.queue
@@ -118,7 +120,7 @@ class LocalCluster(Cluster):
 
     async def submit(self, order: Order) -> str:
         if order.each is not None:
-            self._arrays.submit(order)
+            await self._arrays.submit(order)
         elif order.submission not in self._jobs:
             job = self._make(order)
             if lacks := self._line.queue.lacks(job.demand):
@@ -267,7 +269,7 @@ class LocalCluster(Cluster):
         if found.note is not None:
             self._ender.go_on(job, found.note)
         elif found.stopped:
-            self._begin(self._ender.suspend_again, job)
+            self._ender.go_on_suspending(job)
         self._run_on(job)
 
     def _standing(self, job: LocalJob) -> Observation:

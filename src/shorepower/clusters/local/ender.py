@@ -71,8 +71,11 @@ class Ender:
             job.suspended = True
             self._tell(job, State.SUSPENDED)
 
-    async def suspend_again(self, job: LocalJob) -> None:
+    def go_on_suspending(self, job: LocalJob) -> None:
         """A job found suspended: who suspended it may not have got to the end of it."""
+        self._begin(self._suspend_again, job)
+
+    async def _suspend_again(self, job: LocalJob) -> None:
         async with job.operating:
             if job.suspended and job.ending is None and not job.gone.is_set():
                 await self._site.tree_work(job.tree(self._site.families).suspend)

@@ -55,8 +55,9 @@ class Lane:
         self.letters: deque[tuple[Observation, str, Family]] = deque()
         """Ends to be told, each with the name and the family of its task."""
         self.unfinished: Unfinished | None = None
-        """What goes the way of every job, with the lane's grant."""
+        """The task it is at; once it is over, what goes the way of every job, with the lane's grant."""
         self.fault: BaseException | None = None
+        """What broke it off."""
         self._tell = tell
         self._loop = asyncio.get_running_loop()
         self._told = False
@@ -79,35 +80,35 @@ class Lane:
             task = self.array.take()
             if task is None:
                 return
-            self.unfinished = self._see_through(task)
-            if self.unfinished is not None:
+            self.unfinished = Unfinished(task_order(self.array.order, task))
+            if not self._see_through(self.unfinished, task):
                 return
+            self.unfinished = None
 
-    def _see_through(self, task: int) -> Unfinished | None:
-        """None: it ended, and its end is among the letters."""
-        left = Unfinished(task_order(self.array.order, task))
+    def _see_through(self, left: Unfinished, task: int) -> bool:
+        """Whether it ended, and its end is among the letters."""
         part = self.site.spool.part(left.order.submission, task, 0)
         try:
             left.order = planned(left.order)
             left.spawned = spawned = self._start(left.order, part)
         except Exception:  # tried again, and explained, where every job is started
-            return left
+            return False
         if not _ends_within(spawned, SHORT_S):
-            return left
+            return False
         try:
             seen = part.evidence()
         except Exception:
-            return left
+            return False
         if not _is_of(seen.fence, spawned) or seen.exit is None or seen.exit.code == _OF_SIGNAL_9:
-            return left
+            return False
         reaped = self.site.host.reap(spawned)
         if reaped is not None:
             left.usage = Usage(
                 cpu_time_s=reaped.cpu_time_s, peak_memory_mib=reaped.largest_process_mib or 0.0
             )
         if reaped is None or _is_left(spawned.pid):
-            return left
-        os.close(spawned.pidfd)
+            return False
+        left.let_go()
         clear(left.order, part)
         as_of = self.site.clock.now().timestamp()
         end = end_seen(left.order, as_of, self.site.hostname, end_of(seen.exit, None), left.usage)
@@ -117,7 +118,7 @@ class Lane:
         if not self._told:
             self._told = True
             self._on_loop(self._fetch)
-        return None
+        return True
 
     def _start(self, order: Order, part: Part) -> Spawned:
         make = partial(prepare, self.site, order, self.grant, part)
@@ -131,8 +132,8 @@ class Lane:
         try:
             self._loop.call_soon_threadsafe(call, *args)
         except RuntimeError:  # the server has ended: the next one reads the records
-            if self.unfinished is not None and self.unfinished.spawned is not None:
-                os.close(self.unfinished.spawned.pidfd)
+            if self.unfinished is not None:
+                self.unfinished.let_go()
 
 
 class Unfinished:
@@ -142,8 +143,14 @@ class Unfinished:
         self.order = order
         """Of the one task."""
         self.spawned: Spawned | None = None
-        """None: it was not started."""
+        """None: it was not started, or nothing is left to wait for: the records tell."""
         self.usage = Usage()
+
+    def let_go(self) -> None:
+        """Nobody waits for it here any more."""
+        spawned, self.spawned = self.spawned, None
+        if spawned is not None:
+            os.close(spawned.pidfd)
 
 
 def clear(order: Order, part: Part) -> None:
