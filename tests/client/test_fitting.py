@@ -191,6 +191,17 @@ def test_an_environment_of_the_wrong_python_is_refused(desk: Desk) -> None:
     assert "`uv sync` makes it anew" in told
 
 
+def test_a_projects_own_python_is_not_run_to_learn_its_version(desk: Desk) -> None:
+    desk.write("pyproject.toml", "[project]\nname = 'x'\nversion = '0'\nrequires-python = '>=3.9'\n")
+    python, ran = desk.venv(), desk.home / "ran"
+    python.unlink()
+    python.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    python.chmod(0o755)
+
+    assert desk.choose().program == str(python)
+    assert not ran.exists()
+
+
 def test_the_projects_environment_is_taken_whatever_it_lacks(desk: Desk) -> None:
     desk.write("pyproject.toml", "[project]\nname = 'x'\nversion = '0'\ndependencies = ['tinydep']\n")
     desk.venv()

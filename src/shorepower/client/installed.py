@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from ..model.errors import Fault, InvalidRequest
 from .declared import Needs
+from .interpreters import python_version
 from .names import quoted, shown
 from .remembered import recall, remember
 
@@ -82,7 +83,7 @@ class Fit(Struct, frozen=True):
     wrong: tuple[str, ...] = ()
     """The same in words: ``rich is 12.0, not >=13``, ``no httpx``."""
     folders: dict[str, int] = {}
-    """Where it imports from, with the time of the last change."""
+    """Where it imports from (or the file that says its version), with the time of the last change."""
 
     @property
     def is_right(self) -> bool:
@@ -108,7 +109,9 @@ def fit_of(program: str, needs: Needs, *, env: Mapping[str, str], cwd: Path, cac
         return told
     parsed = _Parsed(needs)
     names = [one.name for one in parsed.packages]
-    answer = _asked(program, names, env, cwd)
+    answer = (
+        _asked(program, names, env, cwd) if names else _written(program) or _asked(program, (), env, cwd)
+    )
     if answer is None:
         return Fit()
     fit = parsed.compare(answer)
@@ -176,6 +179,21 @@ class _Parsed:
                 if wanted and (words := self._lack(inner, answer, above | {one.name})):
                     return f"{words} (for {name}[{extra}])"
         return ""
+
+
+def _written(program: str) -> _Answer | None:
+    """What a virtual environment's own file says of its version: then its Python need not run."""
+    config = Path(program).parent.parent / "pyvenv.cfg"
+    version = python_version(program)
+    if version.count(".") < 2:
+        return None
+    try:
+        changed = config.stat().st_mtime_ns
+    except OSError:
+        return None
+    return _Answer(
+        executable=program, folders={str(config): changed}, found={}, marks={"python_full_version": version}
+    )
 
 
 def _asked(program: str, names: Sequence[str], env: Mapping[str, str], cwd: Path) -> _Answer | None:

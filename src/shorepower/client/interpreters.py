@@ -23,12 +23,14 @@ __all__ = [
     "environment_of",
     "find_program",
     "find_uv",
+    "python_version",
     "read_script",
     "version_of",
 ]
 
 VERSION_TIMEOUT_S = 3.0
 _HEAD_BYTES = 1 << 16
+_SCRIPT_BYTES = 4 << 20
 _DECLARING = ("pyproject.toml", "uv.lock", "environment.yml", "environment.yaml")
 
 
@@ -140,7 +142,7 @@ def find_uv(env: Mapping[str, str]) -> str | None:
 def version_of(way: Way, program: str, cache_dir: Path | None) -> str:
     """``3.11``, ``4.2.2``; empty when that would take long to find out."""
     if way.runtime in ("Python", "papermill"):
-        return _python_version(program)
+        return python_version(program)
     if way.runtime in ("Rscript", "Julia", "Quarto"):
         return _asked_version(program, cache_dir)
     return ""
@@ -164,7 +166,8 @@ def _says_something(script: Script, session: Session, declaring: Declaring) -> b
     if root is not None and any((root / name).exists() for name in _DECLARING):
         return True
     try:
-        return suffix == ".py" and b"\n# /// script" in b"\n" + declaring.file.read_bytes()
+        with declaring.file.open("rb") as content:
+            return suffix == ".py" and b"\n# /// script" in b"\n" + content.read(_SCRIPT_BYTES)
     except OSError:
         return False
 
@@ -183,7 +186,8 @@ def _has_papermill(session: Session) -> bool:
     )
 
 
-def _python_version(program: str) -> str:
+def python_version(program: str) -> str:
+    """``3.11.2`` of a virtual environment, ``3.11`` by its real name; empty when it has to be asked."""
     config = Path(program).parent.parent / "pyvenv.cfg"
     try:
         if found := re.search(
