@@ -154,9 +154,9 @@ def read_figures(block: bytes | bytearray, at: int) -> Figures:
         restart=restart,
         attempt=attempt,
         started_at=_or_none(started),
-        wall_time_s=_or_none(wall),
-        cpu_time_s=_or_none(cpu),
-        peak_memory_mib=_or_none(peak),
+        wall_time_s=_rounded(wall),
+        cpu_time_s=_rounded(cpu),
+        peak_memory_mib=_rounded(peak),
         seen_at=seen_at,
         seen_by=seen_by,
     )
@@ -174,6 +174,11 @@ def source_mark(source: str) -> int:
 
 def _or_nan(figure: float | None) -> float:
     return nan if figure is None else figure
+
+
+def _rounded(figure: float) -> float | None:
+    """Without the digits that a short form has made up."""
+    return None if isnan(figure) else float(f"{figure:.7g}")
 
 
 def _or_none(figure: float) -> float | None:
