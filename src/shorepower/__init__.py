@@ -10,6 +10,10 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 __version__ = "0.1.0"
 
 _ROOMS = {
@@ -54,6 +58,13 @@ def __getattr__(name: str) -> object:
     value = getattr(import_module(f"{__name__}.{room}"), name)
     globals()[name] = value
     return value
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """``%load_ext shorepower``: the magics ``%%shore`` and ``%shore``."""
+    from .client.notebook.magics import ShoreMagics
+
+    shell.register_magics(ShoreMagics)
 
 
 def __dir__() -> list[str]:

@@ -33,6 +33,11 @@ class JobHandle:
     def __repr__(self) -> str:
         return f"<job {self.job.id} {self.job.name!r} {self.job.state.value}>"
 
+    def _ipython_display_(self) -> None:
+        from .notebook.live import show
+
+        show(self, self.client, self.id)
+
     @property
     def id(self) -> str:
         """Twelve characters."""

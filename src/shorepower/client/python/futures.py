@@ -35,6 +35,11 @@ class CallFuture(Future[Any]):
     def __repr__(self) -> str:
         return f"<future of job {self.job_id} {self._state.lower()}>"
 
+    def _ipython_display_(self) -> None:
+        from ..notebook.live import show
+
+        show(self, self.client, self.job_id)
+
     def cancel(self) -> bool:
         """Stop a job that does not run yet. False when it does, or has ended: `stop` ends one that runs."""
         if self.done() or self.running():

@@ -45,6 +45,11 @@ class MapJob:
     def __repr__(self) -> str:
         return f"<map {self.id or 'of nothing'}: {len(self._outcomes)} of {len(self.items)} items known>"
 
+    def _ipython_display_(self) -> None:
+        from ..notebook.live import show
+
+        show(self, self.client, self.id)
+
     def __len__(self) -> int:
         return len(self.items)
 

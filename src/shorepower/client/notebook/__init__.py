@@ -1,0 +1,1 @@
+"""Notebooks: magics of IPython, and jobs that are shown as they go."""
