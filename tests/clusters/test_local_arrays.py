@@ -1,14 +1,12 @@
 """Arrays on this machine: every task once, however the server fares. Real processes."""
 
 import os
-import threading
-from pathlib import Path
 
 import anyio
 import msgspec
 import pytest
 
-from shorepower.clusters.contract import Each, Order, TaskPlan
+from shorepower.clusters.contract import TaskPlan
 from shorepower.clusters.local.machine import Machine
 from shorepower.model.errors import InvalidRequest, StorageFault, SubmitRefused
 from shorepower.model.lifecycle import Operation, Reason, State
@@ -16,6 +14,18 @@ from shorepower.model.output import Stream
 from shorepower.model.resources import Resources
 from shorepower.model.tasks import TaskSet
 from support.cluster_rigs import PATIENCE_S, PROFILES, make_local, rig_of
+from support.local_arrays import (
+    END,
+    START,
+    Ledger,
+    again,
+    all_ended,
+    an_array,
+    ends,
+    ledger,
+    started,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -26,81 +36,6 @@ LOCAL = next(profile for profile in PROFILES if profile.name == "local")
 async def rig(tmp_path):
     async with rig_of(LOCAL, tmp_path) as made:
         yield made
-
-
-class Ledger(Each):
-    """Tasks that write into one ledger what they are and when; index = 10 + position."""
-
-    def __init__(self, folder: Path, env: dict[str, str], script: str) -> None:
-        self.folder, self._env, self._script = folder, env, script
-        self.cleared: list[int] = []
-        self.faults: dict[int, Exception] = {}
-        self._lock = threading.Lock()
-
-    def index(self, task: int) -> int:
-        return 10 + task
-
-    def plan(self, task: int) -> TaskPlan:
-        if (fault := self.faults.pop(task, None)) is not None:
-            raise fault
-        env = {**self._env, "SHOREPOWER_TASK_INDEX": str(self.index(task)), "LEDGER": str(self.folder)}
-        return TaskPlan(argv=("sh", "-c", self._script), env=env, cwd=str(self.folder))
-
-    def clear(self, task: int) -> None:
-        with self._lock:
-            self.cleared.append(task)
-
-
-START = 'echo "start $SHOREPOWER_TASK_INDEX" >>"$LEDGER/ledger"; '
-END = '; echo "end $SHOREPOWER_TASK_INDEX" >>"$LEDGER/ledger"'
-
-
-def an_array(rig, count: int, script: str = "true", **changes) -> tuple[Order, Ledger]:
-    plain = rig.order("job-1", **changes)
-    each = Ledger(rig.folder, dict(plain.env), START + script)
-    return msgspec.structs.replace(plain, tasks=TaskSet.first(count), each=each), each
-
-
-def ledger(rig) -> list[str]:
-    file = rig.folder / "ledger"
-    return file.read_text().splitlines() if file.exists() else []
-
-
-def started(rig) -> list[int]:
-    return sorted(int(line.split()[1]) - 10 for line in ledger(rig) if line.startswith("start"))
-
-
-async def until(fits) -> None:
-    with anyio.fail_after(PATIENCE_S):
-        while not fits():  # noqa: ASYNC110 - files tell nobody
-            await anyio.sleep(0.01)
-
-
-def ends(rig) -> dict[int, list[State]]:
-    told: dict[int, list[State]] = {}
-    for seen in rig.of("job-1"):
-        if seen.state.ended:
-            for task in seen.tasks:
-                told.setdefault(task, []).append(seen.state)
-    return told
-
-
-async def all_ended(rig, count: int) -> dict[int, list[State]]:
-    await until(lambda: len(ends(rig)) == count)
-    return ends(rig)
-
-
-def again(rig, order: Order, **changes) -> Order:
-    """As the dispatcher would ask after a restart, given what was told so far."""
-    over = TaskSet.of(ends(rig))
-    begun = TaskSet.of(
-        task
-        for seen in rig.of("job-1")
-        if seen.state in (State.RUNNING, State.SUSPENDED)
-        for task in seen.tasks
-        if task not in over
-    )
-    return msgspec.structs.replace(order, ended=over, begun=begun, **changes)
 
 
 async def test_every_task_runs_once_and_is_told_once(rig):

@@ -11,12 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from shorepower.dispatch.fold import close, fold
+from shorepower.dispatch.fold import close, fold, request
 from shorepower.dispatch.ledger import Ledger, tasks_in
 from shorepower.model.array import Range
 from shorepower.model.chunks import meaning_of
 from shorepower.model.job import Job, submission_id
-from shorepower.model.lifecycle import Attempt, Observation, Phase, Reason, State, advance, combine
+from shorepower.model.lifecycle import (
+    Attempt,
+    Observation,
+    Operation,
+    Phase,
+    Reason,
+    State,
+    advance,
+    combine,
+)
 from shorepower.model.tasks import TaskSet
 from shorepower.model.usage import Usage
 from shorepower.store.contract import Snapshot, Store
@@ -190,6 +199,30 @@ async def test_many_failures_are_named_in_part_and_not_all_have_a_row(store: Sto
     assert last.reason is Reason.SIGNAL
     assert [row.task for row in await store.read(lambda view: view.attempts(job.id))] == [0, 2, 4]
     assert len(await store.read(lambda view: tasks_in(view, last, State.FAILED))) == 5_000
+
+
+async def test_a_resume_is_over_when_nothing_is_suspended_any_more(store: Store):
+    job, name = await sweeping(store, 4)
+    both = [seen(name, State.RUNNING, TaskSet.of([n]), 1.0, started_at=NOW) for n in range(2)]
+    await folded(store, *both)
+    for operation in (Operation.SUSPEND, Operation.RESUME):
+
+        def ask(tx, operation=operation):
+            return request(tx, tx.job(job.id), operation, "alice", NOW)
+
+        await store.write(ask)
+    news = [
+        (State.COMPLETED, 2, 2.0),  # the suspension is still on its way
+        (State.SUSPENDED, 0, 2.0),
+        (State.SUSPENDED, 1, 2.0),
+        (State.RUNNING, 0, 3.0),
+    ]
+    for state, position, as_of in news:
+        told = await folded(store, seen(name, state, TaskSet.of([position]), as_of, started_at=NOW))
+        assert told.wanted is Operation.RESUME
+    last = await folded(store, seen(name, State.RUNNING, TaskSet.of([1]), 3.0, started_at=NOW))
+    assert (last.state, last.wanted) == (State.RUNNING, None)
+    assert await store.read(lambda view: view.controls()) == []
 
 
 async def test_an_array_of_one_task_is_an_array(store: Store):
