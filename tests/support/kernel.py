@@ -22,6 +22,12 @@ class Cell:
         self.messages = messages
 
     @property
+    def number(self) -> int:
+        """As it stands beside the cell."""
+        (told,) = (one["content"] for one in self.messages if one["msg_type"] == "execute_input")
+        return told["execution_count"]
+
+    @property
     def stdout(self) -> str:
         return self._text("stdout")
 
@@ -87,13 +93,17 @@ class Kernel:
 @contextmanager
 def a_kernel(env: Mapping[str, str], folder: Path) -> Iterator[Kernel]:
     """A kernel that runs in this folder, with this environment and nothing else."""
-    from jupyter_client.manager import start_new_kernel
+    from jupyter_client.manager import KernelManager
 
     private = {name: str(folder.parent / "jupyter") for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR")}
-    manager, client = start_new_kernel(
-        kernel_name="python3", startup_timeout=LIMIT_S, env={**env, **private}, cwd=str(folder)
+    manager = KernelManager(
+        kernel_name="python3", transport="ipc", connection_file=str(folder.parent / "kernel.json")
     )
+    manager.start_kernel(env={**env, **private}, cwd=str(folder))
+    client = manager.client()
     try:
+        client.start_channels()
+        client.wait_for_ready(timeout=LIMIT_S)
         yield Kernel(manager, client)
     finally:
         client.stop_channels()

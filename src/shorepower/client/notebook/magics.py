@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class
-from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.utils.process import arg_split
 
 from ...model.lifecycle import State
@@ -91,7 +91,7 @@ class ShoreMagics(Magics):
         if cell is None:
             self._say_line(arg_split(line, posix=True))
             return
-        asked = parse_argstring(self.shore, line)
+        asked = self.shore.parser.parse_args(arg_split(line, posix=True))
         _check(asked)
         handle = self._send(asked, cell)
         if asked.job:
@@ -105,7 +105,7 @@ class ShoreMagics(Magics):
 
     def _send(self, asked: Namespace, cell: str) -> JobHandle:
         kind = "bash" if asked.bash else "r" if asked.r else "python"
-        options = _options(asked, f"cell-{self._shell.execution_count}")
+        options = _options(asked, f"cell-{len(self._shell.user_ns['In']) - 1}")
         if kind == "python":
             inputs = {name: self._variable(name) for name in _names(asked.inputs)}
             source = python_archive(cell, inputs, _names(asked.outputs))
