@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ __all__ = ["FolderCache", "StatCache"]
 
 _VERSION = 2
 _PREFIX = "sha256:"
+_CHECKSUM_BYTES = 4
 _COARSE_NS, _FINE_NS = 3_000_000_000, 100_000_000
 """How long before it was read a file must have been left alone; file systems that keep only whole
 microseconds, or seconds, need the longer one."""
@@ -122,7 +124,7 @@ class StatCache:
         name = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
         file = cache_dir / "files" / f"{name}.bin"
         try:
-            stored = msgspec.msgpack.decode(file.read_bytes(), type=_Stored)
+            stored = msgspec.msgpack.decode(_whole(file.read_bytes()), type=_Stored)
             fits = stored.v == _VERSION and stored.root == os.fsencode(root)
             return cls(root, file, stored.folders if fits else {})
         except (OSError, msgspec.DecodeError):
@@ -148,8 +150,21 @@ class StatCache:
         stored = _Stored(_VERSION, os.fsencode(self._root), folders)
         try:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary.write_bytes(msgspec.msgpack.encode(stored))
+            data = msgspec.msgpack.encode(stored)
+            temporary.write_bytes(_checksum(data) + data)
             temporary.replace(self._file)
         except OSError:
             with suppress(OSError):  # a cache that cannot be kept is only slower
                 temporary.unlink()
+
+
+def _checksum(data: bytes | memoryview) -> bytes:
+    return zlib.crc32(data).to_bytes(_CHECKSUM_BYTES, "big")
+
+
+def _whole(file: bytes) -> memoryview:
+    """What was saved. Raises msgspec.DecodeError when a bit of it is another one now."""
+    data = memoryview(file)[_CHECKSUM_BYTES:]
+    if _checksum(data) != file[:_CHECKSUM_BYTES]:
+        raise msgspec.DecodeError("the cache is damaged")
+    return data
