@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 
+import anyio
 import msgspec
 import pytest
 
@@ -206,3 +207,25 @@ async def test_nothing_starts_while_memory_is_short(rig):
     assert (seen.tasks, started(rig)) == (TaskSet.first(3), [])
     available[0] = 100.0
     assert await all_ended(rig, 3) == {task: [State.COMPLETED] for task in range(3)}
+
+
+async def test_nothing_starts_while_nobody_takes_the_news(rig, monkeypatch):
+    monkeypatch.setattr("shorepower.clusters.local.mailbox._CROWDED", 5)
+    await rig.stop()
+    rig.cluster = make_local(rig.folder)
+    order, _ = an_array(rig, 2_000)
+    async with anyio.create_task_group() as tg:
+        await tg.start(rig.cluster.run)
+        await rig.cluster.submit(order)
+        await until(lambda: rig.cluster._site.mail.crowded)
+        await until(lambda: not rig.cluster._arrays._lanes_open)
+        before = started(rig)
+        assert len(before) < 500
+        await anyio.sleep(0.2)  # several times as long as a lane needs to begin
+        assert started(rig) == before
+        async for batch in rig.cluster.watch():
+            rig.told += batch
+            if len(started(rig)) > len(before):
+                break
+        tg.cancel_scope.cancel()
+    await rig.begin()

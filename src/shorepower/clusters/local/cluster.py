@@ -53,7 +53,9 @@ class LocalCluster(Cluster):
         settings = settings or Settings()
         self._site = Site(name, Spool(spool_root), host, clock, settings)
         self._machine = machine or detect()
-        self._line = Line(self._machine, settings, clock, pressure, self._launch, self._tell_waiting)
+        self._line = Line(
+            self._machine, settings, clock, pressure, self._is_crowded, self._launch, self._tell_waiting
+        )
         self._jobs: dict[str, LocalJob] = {}
         """All that have not ended."""
         self._running: dict[str, LocalJob] = {}
@@ -176,6 +178,9 @@ class LocalCluster(Cluster):
     def _enqueue(self, job: LocalJob) -> None:
         self._jobs[job.name] = job
         self._line.add(job)
+
+    def _is_crowded(self) -> bool:
+        return self._site.mail.crowded
 
     def _launch(self, job: InLine, grant: Grant) -> None:
         """It has its resources."""

@@ -45,12 +45,14 @@ class Line:
         settings: Settings,
         clock: Clock,
         pressure: Callable[[], Pressure],
+        crowded: Callable[[], bool],
         launch: Callable[[InLine, Grant], None],
         tell: Callable[[InLine, Reason, str], None],
     ) -> None:
+        """While ``crowded`` or short of memory nothing is launched."""
         self.queue = Queue(machine, settings.patience_s)
         self._settings, self._clock = settings, clock
-        self._launch, self._tell = launch, tell
+        self._crowded, self._launch, self._tell = crowded, launch, tell
         self._jobs: dict[str, InLine] = {}
         self._unsaid: dict[str, None] = {}
         self._free = anyio.Event()
@@ -83,7 +85,7 @@ class Line:
         while True:
             await self._free.wait()
             self._free = anyio.Event()
-            if self.queue and self._short_of_memory():
+            if self.queue and (self._crowded() or self._short_of_memory()):
                 await anyio.sleep(self._settings.period_s)
                 self._free.set()
                 continue

@@ -12,15 +12,23 @@ from ...model.tasks import TaskSet
 __all__ = ["Mailbox"]
 
 _AT_ONCE = 500
+_CROWDED = 20_000
 
 
 class Mailbox:
-    """Bounded by what is open: a newer letter of the same state replaces an older one, and an end replaces
-    everything. Moves between living states are all told, because somebody may wait for one of them."""
+    """Bounded by what is open, and for arrays by `crowded`: a newer letter of the same state replaces an
+    older one, and an end replaces everything. Moves between living states are all told, because somebody
+    may wait for one of them."""
 
     def __init__(self) -> None:
         self._letters: dict[tuple[str, TaskSet], list[Observation]] = {}
         self._there = anyio.Event()
+
+    @property
+    def crowded(self) -> bool:
+        """Nobody has fetched anything for long. Short tasks of an array end so quickly that letters could
+        fill the memory: nothing more should start."""
+        return len(self._letters) > _CROWDED
 
     def put(self, seen: Observation) -> None:
         """Tell. Letters about the same tasks of a submission go out in the order they were put in."""
