@@ -33,7 +33,7 @@ def stopped_tasks(told: Told) -> frozenset[int]:
 
 def check_array(told: Told, job: Job, client: Client) -> Iterator[str]:
     """Each task ended as it must, and the job tells what its tasks tell."""
-    tasks = {task.index: task for task in client.tasks(job.id)}
+    tasks = told.tasks
     if set(tasks) != set(told.planned.tasks):
         yield f"its tasks are {sorted(tasks)}, not {sorted(told.planned.tasks)}"
         return
@@ -119,15 +119,19 @@ def _check_results(told: Told, job: Job, tasks: Mapping[int, Task], client: Clie
             yield f"{path} is {bytes(have[path])!r}, not {data!r}"
 
 
-def check_starts(told: Told, states: Mapping[int, State], starts: Counter[str]) -> Iterator[str]:
+def check_starts(told: Told, starts: Counter[str]) -> Iterator[str]:
     """Every task once; not at all only when it was stopped before. Takes what it knows of ``starts``."""
     for index in told.planned.tasks:
-        count = starts.pop(f"{told.id}_{index}", 0)
-        state = states.get(index)
-        if count > 1:
-            yield f"{told.planned.mark} ({told.id}): task {index} was started {count} times"
-        elif count == 0 and state is not State.CANCELED:
-            yield f"{told.planned.mark} ({told.id}): task {index} is {state} and was never started"
+        count, task = starts.pop(f"{told.id}_{index}", 0), told.tasks.get(index)
+        name = f"{told.planned.mark} ({told.id}): task {index}"
+        if task is None:
+            yield f"{name} is not known"
+        elif count > 1:
+            yield f"{name} was started {count} times"
+        elif count == 0 and task.state is not State.CANCELED:
+            yield f"{name} is {task.state} and was never started"
+        elif count == 1 and task.started_at is None:
+            yield f"{name} is {task.state} ({task.why}) without a start, and was started"
 
 
 def check_task_folders(told: Told, state_dir: Path) -> Iterator[str]:

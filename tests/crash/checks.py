@@ -123,7 +123,7 @@ def check_ledger(storm: Storm, ground: Ground) -> Iterator[str]:
     starts = Counter(line.split()[0] for line in ground.ledger.read_text().splitlines())
     for told in storm.told:
         if told.planned.tasks:
-            yield from check_starts(told, told.states, starts)
+            yield from check_starts(told, starts)
             continue
         count = starts.pop(told.id or "", 0)
         stopped = any(operation in told.asked for operation in STOPS)

@@ -14,6 +14,7 @@ from shorepower.client.errors import ServerFault
 from shorepower.model.errors import Busy, Conflict, InvalidRequest, ShorepowerError, Unreachable
 from shorepower.model.job import Job
 from shorepower.model.lifecycle import Operation, State
+from shorepower.model.task import Task
 from shorepower.model.tree import digest_of
 from shorepower.wire.http.frames import encode_frame
 
@@ -41,8 +42,8 @@ class Told:
         self.streams: defaultdict[tuple[int, str], bytearray] = defaultdict(bytearray)
         """What was read, by task and stream; the one task of a plain job is 0."""
         self.followed_to_end = False
-        self.states: dict[int, State] = {}
-        """Of the tasks of an array, at its end."""
+        self.tasks: dict[int, Task] = {}
+        """Of an array, at its end."""
         self.asked: list[Operation] = []
         """Operations that were asked for, until they were acknowledged or the job had ended."""
         self.faults: list[str] = []

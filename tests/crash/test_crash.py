@@ -13,7 +13,7 @@ import pytest
 from crash.exercise import JOBS_TO_COUNT, first_points
 from crash.harness import Figures, kills_in, points_of, undisturbed
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 
 AT_RANDOM = 8
 FIRST_STARTS = 6
