@@ -62,9 +62,10 @@ def __getattr__(name: str) -> object:
 
 def load_ipython_extension(shell: Any) -> None:
     """``%load_ext shorepower``: the magics ``%%shore`` and ``%shore``."""
-    from .client.notebook.magics import ShoreMagics
+    from importlib import import_module
 
-    shell.register_magics(ShoreMagics)
+    magics = import_module(f"{__name__}.client.notebook.magics")
+    shell.register_magics(magics.ShoreMagics)
 
 
 def __dir__() -> list[str]:
