@@ -40,7 +40,7 @@ flow: $(READY)-run $(READY)-test $(BIOPSY)/.venv/.ready
 crash: $(READY)-run $(READY)-test
 	$(BIN)/python tests/crash/exercise.py --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
-bench: $(READY)-run
+bench: $(READY)-run $(READY)-bench
 	$(BIN)/python bench/run.py --write docs/benchmarks.md
 
 check: $(READY)-run $(READY)-test $(READY)-check $(READY)-docs
@@ -61,7 +61,7 @@ wheel: $(READY)-run
 constraints:
 	rm -rf build/constraints
 	$(PYTHON) -m venv build/constraints
-	$(PYTHON) $(GROUPS) build-system test check docs > build/requirements.txt
+	$(PYTHON) $(GROUPS) build-system test check docs bench > build/requirements.txt
 	build/constraints/bin/python -m pip install --quiet --editable . --requirement build/requirements.txt
 	build/constraints/bin/python -m pip freeze --exclude-editable --exclude pip > constraints.txt
 
@@ -84,7 +84,7 @@ $(READY)-run: pyproject.toml constraints.txt | $(READY)-venv
 	@$(PIP) --no-build-isolation --editable .
 	@touch $@
 
-$(READY)-test $(READY)-check $(READY)-docs: $(READY)-%: pyproject.toml constraints.txt $(GROUPS) | $(READY)-venv
+$(READY)-test $(READY)-check $(READY)-docs $(READY)-bench: $(READY)-%: pyproject.toml constraints.txt $(GROUPS) | $(READY)-venv
 	@echo 'installing what make needs for: $*'
 	@$(BIN)/python $(GROUPS) $* > .venv/$*.txt
 	@$(PIP) --requirement .venv/$*.txt

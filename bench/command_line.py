@@ -8,8 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from place import SHORE, Row, in_turns, ms, place
+from place import SHORE, Row, at_size, in_turns, ms, place
 
+ROUNDS = at_size(15, 1)
 _R = 'x <- mean(c(1, 2, 3))\ncat("mean", x, "\\n")\nwriteLines(format(x), "out.txt")\n'
 _SH = "echo mean 2; echo 2 > out.txt\n"
 
@@ -26,7 +27,7 @@ def measure() -> Iterator[Row]:
             subprocess.run(argv, env=here.env, cwd=project, check=True, capture_output=True)
 
         bare, version, ps = in_turns(
-            15,
+            ROUNDS,
             lambda: command(sys.executable, "-c", "pass"),
             lambda: command(*SHORE, "--version"),
             lambda: command(*SHORE, "ps"),
@@ -34,7 +35,7 @@ def measure() -> Iterator[Row]:
         command(*SHORE, "run", script.name)
         program = rscript or "sh"
         alone, run = in_turns(
-            15,
+            ROUNDS,
             lambda: command(program, script.name),
             lambda: command(*SHORE, "run", script.name),
         )

@@ -9,9 +9,9 @@ import threading
 import time
 from collections.abc import Iterator
 
-from place import Row, place, seconds
+from place import Row, at_size, place, seconds
 
-JOBS, CALLERS = 1000, 8
+JOBS, CALLERS = at_size(1000, 8), 8
 
 
 def measure() -> Iterator[Row]:

@@ -6,9 +6,9 @@ import os
 import subprocess
 from collections.abc import Iterator
 
-from place import SHORE, Row, ms, place, seconds
+from place import SHORE, Row, at_size, ms, place, seconds
 
-SIZE_BYTES = 1_000_000_000
+SIZE_BYTES = at_size(1_000_000_000, 3_000_000)
 
 
 def measure() -> Iterator[Row]:
@@ -33,7 +33,7 @@ def measure() -> Iterator[Row]:
 
             ours, peer = seconds(attached), seconds(piped)
     yield Row(
-        "1 GB of output followed by one reader",
+        f"{SIZE_BYTES / 1e9:g} GB of output followed by one reader",
         f"{ms(ours)}, {SIZE_BYTES / ours / 1e6:.0f} MB/s",
         f"`cat` {ms(peer)}, {SIZE_BYTES / peer / 1e6:.0f} MB/s",
         f"{peer / ours:.2f} of its speed",

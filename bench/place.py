@@ -13,7 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+TINY = "BENCH_TINY"
+"""Set in the environment, everything is done a few times only: to see that it works, not how fast."""
+CPUS = len(os.sched_getaffinity(0))
+"""As many as peers are told to use; a private server takes all of them by itself."""
+ABSENT = "not installed"
 SHORE = [str(Path(sys.executable).with_name("shore"))]
 
 
@@ -41,6 +47,20 @@ class Place:
         made.mkdir(parents=True, exist_ok=True)
         (made / "shore.toml").touch()
         return made
+
+    @contextmanager
+    def inside(self, folder: Path) -> Iterator[None]:
+        """This process works there and speaks to this place's server; afterwards as before."""
+        before, was = dict(os.environ), Path.cwd()
+        os.environ.clear()
+        os.environ.update(self.env)
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.chdir(was)
+            os.environ.clear()
+            os.environ.update(before)
 
     def shore(self, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
         """Run the command line; raises when it fails."""
@@ -80,12 +100,37 @@ def seconds(act: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def in_turns(rounds: int, *acts: Callable[[], object]) -> list[float]:
-    """Median seconds of each act, run one after the other, round by round, after one round to warm up."""
+def at_size(full: int, tiny: int = 3) -> int:
+    """How many: ``full``, or ``tiny`` in a trial."""
+    return tiny if TINY in os.environ else full
+
+
+def nothing(item: object = None) -> object:
+    """The function that does nothing, found by its name where that is possible."""
+    return item
+
+
+def nothing_by_value() -> Callable[..., Any]:
+    """The same as a function that has to travel itself, as those of scripts and notebooks do."""
+
+    def nothing(item: object = None) -> object:
+        return item
+
+    return nothing
+
+
+def in_turns(
+    rounds: int, *acts: Callable[[], object], settle: Callable[[], object] = lambda: None
+) -> list[float]:
+    """Median seconds of each act, run one after the other, round by round, after one round to warm up.
+
+    ``settle`` runs after each act, off the clock, so that what one leaves running does not slow the next.
+    """
     taken: list[list[float]] = [[] for _ in acts]
     for number in range(rounds + 1):
         for place_, act in enumerate(acts):
             took = seconds(act)
+            settle()
             if number:
                 taken[place_].append(took)
     return [statistics.median(times) for times in taken]

@@ -9,9 +9,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from place import Row, in_turns, ms, place, seconds
+from place import Row, at_size, in_turns, ms, place, seconds
 
-FILES = int(os.environ.get("SHORE_BENCH_FILES", "20000"))
+FILES, ROUNDS = at_size(20_000), at_size(5, 1)
 SIZE_BYTES = 20_000
 
 
@@ -36,7 +36,7 @@ def measure() -> Iterator[Row]:
                 subprocess.run([rsync, "-a", f"{project}/", f"{copy}/"], check=True)
 
         peer_first = seconds(peer)
-        second, peer_second = in_turns(5, again, peer)
+        second, peer_second = in_turns(ROUNDS, again, peer)
     size = f"{FILES:,} files, {FILES * SIZE_BYTES / 1e6:.0f} MB"
     if not rsync:
         yield Row(f"first submit of {size}", ms(first), f"rsync absent; walk alone {ms(walk)}", "", "")

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from place import Row, place
+from place import Row, at_size, place
 
-CALLERS, EACH = 64, 30
+CALLERS, EACH = at_size(64), at_size(30)
 
 
 def measure() -> Iterator[Row]:
@@ -54,7 +54,7 @@ def measure() -> Iterator[Row]:
     )
 
 
-def _fsyncs(folder: Path, count: int = 500) -> float:
+def _fsyncs(folder: Path, count: int = at_size(500)) -> float:
     began = time.perf_counter()
     for number in range(count):
         fd = os.open(folder / f"fsync-{number}", os.O_WRONLY | os.O_CREAT, 0o600)
