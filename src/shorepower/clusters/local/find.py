@@ -51,7 +51,8 @@ def find_out(part: Part, order: Order, families: Families, now: datetime) -> End
             return _of(part, seen, seen.fence, now)
         # The fence was created, but what is in it was not written. Is somebody about to?
         family = Family(leader=0, start_time=0, marks=marks_of(order))
-        if not families.sort({part.submission: family})[part.submission]:
+        name = f"{part.submission}.{part.task}"
+        if not families.sort({name: family})[name]:
             again = part.evidence()
             if again.fence is None:
                 return without_record(again, now, same_boot=_since_boot(again.fenced_at))
