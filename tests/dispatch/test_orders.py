@@ -4,7 +4,7 @@ from pathlib import Path
 
 from shorepower.dispatch.orders import order_of
 from shorepower.dispatch.places import Places
-from shorepower.model.job import JobSpec, Submission
+from shorepower.model.job import JobSpec, Link, Submission
 from shorepower.model.resources import Resources
 from support.dispatching import a_job, a_spec
 
@@ -29,3 +29,15 @@ def test_threads_are_capped_only_where_cpus_were_asked_for_and_never_over_the_us
 
     assert (asked["OMP_NUM_THREADS"], asked["MKL_NUM_THREADS"]) == ("1", "4")
     assert not [name for name in told(a_spec(), tmp_path) if name.endswith("_NUM_THREADS")]
+
+
+def test_uv_in_a_job_installs_nothing_into_a_linked_environment(tmp_path: Path) -> None:
+    linked = {
+        "in_place": False,
+        "workdir": "",
+        "links": (Link(path="app/.venv", target="/home/ada/app/.venv"),),
+    }
+
+    assert told(a_spec(**linked), tmp_path)["UV_NO_SYNC"] == "1"
+    assert told(a_spec(**linked, env={"UV_NO_SYNC": "0"}), tmp_path)["UV_NO_SYNC"] == "0"
+    assert "UV_NO_SYNC" not in told(a_spec(), tmp_path)

@@ -30,6 +30,10 @@ _THREAD_CAPS = (
     "R_DATATABLE_NUM_THREADS",
 )
 
+_VENV = ".venv"
+_NO_SYNC = "UV_NO_SYNC"
+"""``uv run`` would install the frozen copy into the linked original (uv's reference of settings)."""
+
 
 def order_of(job: Job, spec: JobSpec, submission: Submission, places: Places) -> Order:
     """The order of one submission; it names only paths that staging makes."""
@@ -96,6 +100,8 @@ def _environment(
     if spec.resources.cpu_count is not None:
         threads = str(max(1, int(spec.resources.cpu_count)))
         env.update(dict.fromkeys(_THREAD_CAPS, threads))
+    if any(link.path.rpartition("/")[2] == _VENV for link in spec.links):
+        env[_NO_SYNC] = "1"
     env.update(spec.env)
     if spec.source_roots and not spec.in_place:
         roots = [str(places.project(submission.id) / root) for root in spec.source_roots]
