@@ -326,6 +326,19 @@ async def test_the_footprint_is_ones_own(bench, cluster):
         assert mine.budget_bytes > 0
 
 
+async def test_the_footprint_counts_output_as_it_lies_on_disk(bench, cluster):
+    async with bench.running() as dispatcher:
+        job = await _ended(bench, cluster, dispatcher)
+        folder = bench.places.spool / f"{job.id}-1"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "stdout.0.0").open("wb") as file:
+            file.seek(1 << 30)
+            file.write(b"x" * 10_000)
+        mine, theirs = await dispatcher.footprint(ALICE), await dispatcher.footprint(BOB)
+        assert 10_000 <= mine.output_bytes < 1_000_000
+        assert theirs.output_bytes == 0
+
+
 def _die(*_, **__):
     raise RuntimeError("killed here")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -33,6 +32,7 @@ from .expire import Expire, Pruned
 from .fetch import Fetch, FileAsked, FilePiece
 from .files import Files
 from .fold import request
+from .footprint import Footprint, footprint_of
 from .fresh import Fresh
 from .gate import Gate
 from .handover import Handover
@@ -85,16 +85,6 @@ class TokenInfo(Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     used_at: datetime | None = None
-
-
-class Footprint(Struct, frozen=True, kw_only=True):
-    """What the server keeps on disk for a caller."""
-
-    blobs_bytes: int
-    results_bytes: int
-    free_bytes: int
-    budget_bytes: int
-    job_count: int
 
 
 class Dispatcher:
@@ -409,15 +399,8 @@ class Dispatcher:
 
     async def footprint(self, caller: Caller) -> Footprint:
         """What is kept."""
-        kept = await self._store.read(lambda view: view.with_results(caller.user))
-        disk = await to_thread.run_sync(shutil.disk_usage, self._places.state_dir)
-        return Footprint(
-            blobs_bytes=await self._store.read(lambda view: view.blob_bytes()),
-            results_bytes=sum(job.results.size_bytes for job in kept),
-            free_bytes=disk.free,
-            budget_bytes=await self._expire.budget_bytes(),
-            job_count=sum((await self._store.read(lambda view: view.state_counts(caller.user))).values()),
-        )
+        budget_bytes = await self._expire.budget_bytes()
+        return await footprint_of(self._store, self._places, caller, budget_bytes)
 
     # tokens
 
