@@ -13,7 +13,9 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
+from shorepower.model.job import Progress
 from shorepower.model.lifecycle import Operation, Reason, State
 from shorepower.model.resources import Resources
 from shorepower.model.usage import Usage
@@ -52,7 +54,7 @@ class Run:
     """One ``shore`` under way, and the job it made."""
 
     def __init__(
-        self, front: FrontThread, env: dict[str, str], *words: str, cwd: Path | None = None
+        self, front: FrontThread, env: dict[str, str], *words: str, stdout: Any = subprocess.PIPE
     ) -> None:
         self.front = front
         before = set(front.dispatcher.known)
@@ -61,7 +63,7 @@ class Run:
             env=env,
             cwd=Path(env["HOME"], "p"),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
         )
         self.job = front.wait_for(lambda: next(iter(set(front.dispatcher.known) - before), None))
@@ -174,6 +176,21 @@ def test_json_is_one_object_a_line_and_nothing_else(front: FrontThread, env: dic
     ]
 
 
+def test_json_tells_the_progress_as_it_is_made(front: FrontThread, env: dict[str, str]) -> None:
+    run = Run(front, env, "run", "--json", "--no-pull", "--", "true")
+    run.start()
+    assert run.process.stdout is not None
+    assert [json.loads(run.process.stdout.readline())["type"] for _ in range(2)] == ["job", "job"]
+    progress = Progress(fraction=0.4, text="fold 2", at=STARTED)
+    known = front.dispatcher.known[run.job]
+    front.dispatcher.known[run.job] = replace(known, progress=progress)  # no news: its revision stays
+
+    line = json.loads(run.process.stdout.readline())
+
+    assert (line["type"], line["fraction"], line["text"]) == ("progress", 0.4, "fold 2")
+    assert run.end()[0] == 0
+
+
 def test_without_a_terminal_ctrl_c_leaves_it_running(front: FrontThread, env: dict[str, str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         run = Run(front, env, "run", "--no-pull", "--", "true")
@@ -235,6 +252,31 @@ def test_a_reader_who_goes_away_costs_the_output_not_the_job(
 
     assert code == 7
     assert "nobody reads the output any more" in stderr
+
+
+def test_output_that_cannot_be_written_is_no_success(front: FrontThread, env: dict[str, str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        run = Run(front, env, "run", "--no-pull", "--", "true", stdout=full)
+        run.start()
+        run.write(b"one\n")
+        front.wait_for(lambda: front.dispatcher.followers)
+
+        code, _, stderr = run.end()
+
+    assert code == 1
+    assert f"could not be written: no space left on device; all of it: shore logs {run.job[:5]}" in stderr
+
+
+@pytest.mark.parametrize("words", [["ps"], ["ps", "--json"]])
+def test_an_answer_that_cannot_be_written_is_told_once(
+    front: FrontThread, env: dict[str, str], words: list[str]
+) -> None:
+    front.do(front.dispatcher.add, "ada", name="fit")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([*SHORE, *words], env=env, stdout=full, stderr=subprocess.PIPE, timeout=30)
+
+    assert done.returncode == 1
+    assert done.stderr == b"shore: standard output could not be written: no space left on device\n"
 
 
 def test_logs_follow_to_the_end_and_leave_the_job_alone(front: FrontThread, env: dict[str, str]) -> None:
@@ -351,8 +393,6 @@ def test_configuration_can_answer_for_the_person(front: FrontThread, env: dict[s
 
 
 def test_a_live_line_shows_progress_and_goes_before_output(front: FrontThread, env: dict[str, str]) -> None:
-    from shorepower.model.job import Progress
-
     terminal, job = at_terminal(front, env, "run", "-m", "8G", "--no-pull", "--", "true")
     progress = Progress(fraction=0.4, text="fold 2\x1b[2J", at=datetime.now(UTC))
     told = {"progress": progress, "usage": Usage(memory_mib=2867), "resources": Resources(memory_mib=8192)}

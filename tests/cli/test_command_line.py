@@ -206,3 +206,9 @@ def test_completion_knows_verbs_options_and_jobs_seen_last(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
 def test_completion_is_printed(tmp_path: Path, name: str) -> None:
     assert "_SHORE_COMPLETE" in shore(tmp_path, "completion", name).stdout
+
+
+def test_a_shell_that_is_not_named_is_asked_for_in_one_line(tmp_path: Path) -> None:
+    told = shore(tmp_path, "completion").stderr.splitlines()[0]
+
+    assert told.endswith("Choose from: bash, zsh, fish")

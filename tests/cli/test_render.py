@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from shorepower.cli.hints import rerun_hint, unpassed
+from shorepower.cli.offer import say_pulled
 from shorepower.cli.render import figures
 from shorepower.cli.render.json import OutputLines
 from shorepower.cli.render.page import job_page
@@ -300,3 +301,13 @@ def test_what_is_locked_and_what_is_wrong_in_settings_is_told() -> None:
     _, faults = asked_for(Options(cpus=8), read_directives([]), settings)
 
     assert [fault.field for fault in faults] == ["run.cpus", "run.mem"]
+
+
+def test_a_pull_says_what_could_not_be_collected(capsys: pytest.CaptureFixture[str]) -> None:
+    why = "b could not be collected: Permission denied"
+    partial = replace(ENDED, results=ResultsSummary(state=ResultsState.PARTIAL, why=why))
+
+    say_pulled(partial, PullReport(folder=Path.cwd(), written=("a",)), "")
+
+    told = capsys.readouterr().err.splitlines()
+    assert told == ["shore: home: a", f"shore: results: {why}; the working folder is kept"]

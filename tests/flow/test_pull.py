@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -93,3 +94,18 @@ def test_names_that_are_not_utf_8_are_no_defect_in_json_and_commands(place: Plac
         assert "defect" not in done.stderr and "udc" not in done.stderr, done
         assert told in done.stderr, done
         assert done.code in (code, 2), done
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_what_could_not_be_collected_is_told_by_every_pull(tmp_path: Path) -> None:
+    with a_place(tmp_path) as place:
+        place.write("pyproject.toml", "")
+        place.write("w.sh", "echo 1 > a; echo 2 > b; chmod 000 b\n")
+        job = place.shore("submit", "--ids", "w.sh").stdout.strip()
+        place.shore("wait", job)
+
+        pulled, listed = place.shore("pull", job), place.shore("ls", job)
+
+        assert "home: a" in pulled.stderr, pulled
+        assert "b could not be collected: Permission denied" in pulled.stderr, pulled
+        assert "results are partial: b could not be collected" in listed.stderr, listed

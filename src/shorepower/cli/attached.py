@@ -41,7 +41,7 @@ PIECES_WAITING = 32
 """Of at most 1 MiB each, read ahead of a slow terminal."""
 TICK_S = 0.5
 WATCH_S, WATCH_LIVE_S = 25.0, 1.0
-"""How long to wait for news of the job: without and with a live line to keep fresh."""
+"""How long to wait for news of the job; the second where its progress is told, no news by itself."""
 FIRST_NEWS_S = 0.7
 """A job that still waits after this long is said to be queued."""
 TAIL_BYTES = 64 << 10
@@ -75,6 +75,8 @@ class Attached:
         self.client, self.job, self.view = client, job, view
         self.tail = bytearray()
         """The last of what it wrote, for hints when it failed."""
+        self.unwritten = ""
+        """Why not all of its output could be passed on, when somebody still wants it."""
         self._queue: queue.SimpleQueue[OutputPiece | Job | _Interrupt | Exception] = queue.SimpleQueue()
         self._room = threading.Semaphore(PIECES_WAITING)
         self._reader = client.output(job.id, cursor=view.cursor, tail_bytes=view.tail_bytes)
@@ -125,7 +127,7 @@ class Attached:
 
     def _listen_job(self) -> None:
         job = self.job
-        wait_s = WATCH_LIVE_S if self._line.on else WATCH_S
+        wait_s = WATCH_LIVE_S if self._line.on or self._lines is not None else WATCH_S
         try:
             while not self._over.is_set() and not job.state.ended:
                 job = self.client.patiently(requests.job(job.id, revision=job.revision, wait_s=wait_s))
@@ -218,10 +220,15 @@ class Attached:
         try:
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
-        except OSError:
+        except BrokenPipeError:
             self._closed.add(descriptor)
             if descriptor == 1:
                 say("nobody reads the output any more; waiting for the job's end")
+        except OSError as error:
+            self._closed.add(descriptor)
+            name = "standard output" if descriptor == 1 else "standard error"
+            self.unwritten = f"{name} could not be written: {(error.strerror or str(error)).lower()}"
+            say(f"{self.unwritten}; all of it: shore logs {short_id(self.job.id)}")
         if os.isatty(descriptor):
             self._at_line_start = data.endswith(b"\n")
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..model.job import Job
     from ..wire.lines import Home
 
-__all__ = ["exit_code_of", "finish", "home_document", "left_running", "pull_home"]
+__all__ = ["exit_code_of", "finish", "home_document", "left_running", "pull_home", "results_fault"]
 
 LEFT = 130
 _PULLABLE = (ResultsState.READY, ResultsState.PARTIAL)
@@ -63,7 +63,7 @@ def finish(
             say(part)
         if prepared is not None:
             lines += hints(job, prepared, tail, os.environ)
-    for text in [*lines, *_about(report), *_results_fault(job), *_about_tasks(job)]:
+    for text in [*lines, *_about(report), *results_fault(job), *_about_tasks(job)]:
         say(text)
     return exit_code_of(job)
 
@@ -126,7 +126,8 @@ def _about_tasks(job: Job) -> list[str]:
     return list(filter(None, [after_failures(job)]))
 
 
-def _results_fault(job: Job) -> list[str]:
+def results_fault(job: Job) -> list[str]:
+    """That not all of it could be collected, and why."""
     if job.results.state in (ResultsState.PARTIAL, ResultsState.FAILED):
         return [f"results: {job.results.why or job.results.state.value}; the working folder is kept"]
     return []

@@ -37,11 +37,24 @@ def exit_code(error: BaseException, words: Sequence[str]) -> int:
         # Whoever read our output is gone; keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13
+    if isinstance(error, OSError) and (why := _unwritten()):
+        say(f"standard output could not be written: {why}")
+        return 1
     as_json = wants_json(words)
     if isinstance(error, click.ClickException):
         _usage(error, as_json)
         return USAGE
     return _told(error, as_json)
+
+
+def _unwritten() -> str:
+    """Why what was printed cannot leave, and nothing more is tried then; empty when all is well."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return (error.strerror or type(error).__name__).lower()
+    return ""
 
 
 def wants_json(words: Sequence[str]) -> bool:
@@ -51,7 +64,7 @@ def wants_json(words: Sequence[str]) -> bool:
 
 
 def _usage(error: click.ClickException, as_json: bool) -> None:
-    message = error.format_message()
+    message = " ".join(error.format_message().split())
     if isinstance(error, click.NoSuchOption):
         message = _no_option(error)
     if as_json:

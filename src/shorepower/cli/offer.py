@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..model.resources import counted
 from ..model.results import ResultsState
+from .ending import pull_home, results_fault
 from .live import LiveLine
 from .render.figures import format_bytes, short_id
 from .render.quiet import beside_lines, home_line
@@ -23,8 +24,6 @@ __all__ = ["offer_pull", "say_pulled"]
 def offer_pull(client: Client, job: Job) -> None:
     """Ask whether the results come home, if there are any that did not yet."""
     import click
-
-    from .ending import pull_home
 
     results = client.wait(job.id).results
     if results.state not in (ResultsState.READY, ResultsState.PARTIAL) or not results.file_count:
@@ -52,5 +51,5 @@ def say_pulled(job: Job, report: PullReport | None, problem: str) -> None:
         line = "nothing new: all of it is here" if report.unchanged else "nothing came out of it"
     if line:
         say(line + where)
-    for text in (*beside_lines(report), *report.notes, *report.faults):
+    for text in (*beside_lines(report), *report.notes, *report.faults, *results_fault(job)):
         say(text)

@@ -14,7 +14,7 @@ from .settings import Listen
 __all__ = ["OwnSocket", "answers", "bind_port", "point_to"]
 
 _BACKLOG = 1024
-_REMEDY = "remove it, or set XDG_RUNTIME_DIR to a folder of your own"
+_REMEDY = "remove it, or set XDG_RUNTIME_DIR to a folder of your own, or unset it"
 _PROBE_TIMEOUT_S = 2.0
 
 

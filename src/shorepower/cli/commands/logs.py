@@ -92,13 +92,13 @@ def _follow(client: Client, job: Any, given: dict[str, Any]) -> int:
         return left_running(attached.job)
     if given["pull"] or given["as_json"]:
         finish(client, ended, pull=given["pull"], as_json=given["as_json"])
-        return 0
+        return int(bool(attached.unwritten))
     say(summary(ended))
     if asks():
         from ..offer import offer_pull
 
         offer_pull(client, ended)
-    return 0
+    return int(bool(attached.unwritten))
 
 
 def _print(pieces: Iterable[OutputPiece], job: str, given: dict[str, Any]) -> None:

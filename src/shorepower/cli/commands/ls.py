@@ -50,7 +50,8 @@ def command(**given: Any) -> None:
         rows.append((size, age(changed, now), _path(entry)))
     click.echo(columns(("SIZE", "AGE", "FILE"), rows))
     if listing.state.value not in ("ready", "none"):
-        say(f"results are {listing.state.value}")
+        why = f": {job.results.why}" if job.results.why else ""
+        say(f"results are {listing.state.value}{why}")
 
 
 def _of(listing: Any, indices: str) -> Any:

@@ -139,10 +139,11 @@ def _attend(client: Client, job: Job, spec: JobSpec, given: dict[str, Any]) -> i
     ended = attached.follow()
     if ended is None:
         return left_running(attached.job)
-    return finish(
+    code = finish(
         client,
         ended,
         pull=not given["no_pull"],
         as_json=given["as_json"],
         limit_bytes=ATTACHED_LIMIT_BYTES,
     )
+    return code or int(bool(attached.unwritten))

@@ -62,7 +62,7 @@ def _run(client: Any, given: dict[str, Any], options: Any, faults: Any) -> int:
 
     if job is None:
         return left_running(attached.job)
-    return finish(
+    code = finish(
         client,
         job,
         pull=not given["no_pull"],
@@ -71,6 +71,7 @@ def _run(client: Any, given: dict[str, Any], options: Any, faults: Any) -> int:
         tail=bytes(attached.tail),
         limit_bytes=ATTACHED_LIMIT_BYTES,
     )
+    return code or int(bool(attached.unwritten))
 
 
 def _load_ending() -> None:
