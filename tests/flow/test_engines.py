@@ -28,10 +28,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 @pytest.fixture
-def client(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    monkeypatch.chdir(place.project)
+def client(place: Place) -> Iterator[Client]:
     with Client(environ=place.env) as made:
         yield made
+
+
+@pytest.fixture
+def in_project(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place.project)
+    monkeypatch.syspath_prepend(str(place.project))
 
 
 def square(number):
@@ -149,10 +154,7 @@ def test_a_grid_search_of_scikit_learn(place: Place) -> None:
 # Dask
 
 
-def test_dask_runs_in_jobs_that_end_with_its_client(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(os.getcwd())
+def test_dask_runs_in_jobs_that_end_with_its_client(client: Client, in_project: None) -> None:
     import lengths
 
     with Executor(client, cpus=CPUS / 2).dask(workers=2) as dask:
@@ -172,7 +174,7 @@ def test_dask_runs_in_jobs_that_end_with_its_client(
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
-def test_nobody_connects_to_dask_without_its_key(client: Client) -> None:
+def test_nobody_connects_to_dask_without_its_key(client: Client, in_project: None) -> None:
     with Executor(client, cpus=CPUS / 2).dask(workers=1) as dask:
         address = dask.scheduler_info()["address"]
         other = distributed.Security.temporary()
@@ -181,7 +183,7 @@ def test_nobody_connects_to_dask_without_its_key(client: Client) -> None:
         assert listening_elsewhere(address) == []
 
 
-def test_workers_end_when_the_scheduler_goes(client: Client) -> None:
+def test_workers_end_when_the_scheduler_goes(client: Client, in_project: None) -> None:
     dask = Executor(client, cpus=CPUS / 2).dask(workers=1)
     try:
         dask.wait_for_workers(1, timeout=LIMIT_S)
@@ -192,7 +194,7 @@ def test_workers_end_when_the_scheduler_goes(client: Client) -> None:
         dask.close(timeout=1)
 
 
-def test_a_scheduler_that_cannot_start_is_told_with_its_reason(client: Client, place: Place) -> None:
+def test_a_scheduler_that_cannot_start_is_told_with_its_reason(client: Client, in_project: None) -> None:
     from shorepower.client.engines.dask import DaskLost
     from support.calling import BARE
 
