@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from peers import dask_client
 from place import ABSENT, CPUS, Row, at_size, in_turns, nothing, nothing_by_value, place
 
-ITEMS, ROUNDS = at_size(10_000), at_size(5, 1)
+ITEMS, ROUNDS = at_size(10_000), at_size(3, 1)
 OURS = "`client.map`"
 
 

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import os
 import platform
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,7 @@ def main() -> None:
     if asked.tiny and asked.write:
         parser.error("--tiny is a trial; its figures are not for --write")
     sys.path.insert(0, str(HERE))
+    signal.signal(signal.SIGTERM, _end)  # so that servers are stopped and folders removed
     if asked.tiny:
         os.environ["BENCH_TINY"] = "1"
     machine, lines = _machine(), [_line(HEAD), _line(["---"] * len(HEAD))]
@@ -50,6 +52,10 @@ def main() -> None:
             print(lines[-1], flush=True)
     if asked.write:
         asked.write.write_text(_PAGE.format(machine=machine, table="\n".join(lines)))
+
+
+def _end(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def _line(cells: list[str]) -> str:
