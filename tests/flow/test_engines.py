@@ -144,7 +144,7 @@ def test_a_grid_search_of_scikit_learn(place: Place) -> None:
         cwd=place.project,
         capture_output=True,
         text=True,
-        timeout=LIMIT_S,
+        timeout=100,
         check=False,
     )
 
