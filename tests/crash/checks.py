@@ -47,9 +47,8 @@ def check_jobs(storm: Storm) -> Iterator[str]:
             continue
         try:
             job = storm.client.wait(told.id, timeout_s=0.0 if told.faults else _COLLECT_LIMIT_S)
-            told.states = (
-                {task.index: task.state for task in storm.client.tasks(job.id)} if job.array else {}
-            )
+            if job.array:
+                told.tasks = {task.index: task for task in storm.client.tasks(job.id)}
             for check in (check_array,) if job.array else (_check_end, _check_output, _check_results):
                 for fault in check(told, job, storm.client):
                     yield f"{name} ({told.id}): {fault}"
