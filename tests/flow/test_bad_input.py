@@ -113,6 +113,26 @@ def test_an_interpreter_that_is_missing_is_told_before_it_queues(place: Place) -
     assert "julia" in done.stderr.lower()
 
 
+@pytest.mark.parametrize(
+    ("answer", "profile", "code"), [(42, False, 2), (0, False, 0), (42, True, 0), (1, False, 0)]
+)
+def test_r_without_the_package_that_renders_is_told_before_it_queues(
+    place: Place, tmp_path: Path, answer: int, profile: bool, code: int
+) -> None:
+    rscript = tmp_path / "bin" / "Rscript"
+    rscript.parent.mkdir()
+    rscript.write_text(f'#!/bin/sh\ncase "$*" in *requireNamespace*) exit {answer};; esac\n')
+    rscript.chmod(0o755)
+    place.write("a.Rmd", "hi\n")
+    if profile:
+        place.write(".Rprofile", "")
+
+    done = place.shore("run", "--dry-run", "a.Rmd", env={"PATH": f"{rscript.parent}:{place.env['PATH']}"})
+
+    assert done.code == code, done
+    assert ("a.Rmd needs the R package rmarkdown" in done.stderr) == (code == 2), done
+
+
 def test_over_the_size_limit_the_largest_are_named(place: Place) -> None:
     place.write("data/large.bin", b"x" * 3_000_000)
     place.write("data/small.bin", b"x" * 100)

@@ -79,9 +79,10 @@ def choose(
     session: Session,
     cache_dir: Path | None = None,
     declaring: Declaring | None = None,
+    folder: Path | None = None,
 ) -> Chosen:
-    """The first way whose program is here, and that has what ``declaring`` asks for. Raises
-    InvalidRequest naming all that were looked for, or what is missing."""
+    """The first way whose program is here, and that has what ``declaring`` asks for; it is to start in
+    ``folder``. Raises InvalidRequest naming all that were looked for, or what is missing."""
     notes: tuple[str, ...] = ()
     if declaring is not None and _says_something(script, session, declaring):
         from .fitting import fitting_python
@@ -93,6 +94,8 @@ def choose(
     known = ways(script, session)
     for way in known:
         if found := find_program(way.program, session.env):
+            if way.runtime == "R Markdown":
+                _need_rmarkdown(script, way, found, session, folder)
             return Chosen(way=way, program=found, version=version_of(way, found, cache_dir), notes=notes)
     looked = ", ".join(f"{way.program} ({way.why})" for way in known)
     raise InvalidRequest(
@@ -102,6 +105,14 @@ def choose(
             )
         ]
     )
+
+
+def _need_rmarkdown(script: Script, way: Way, program: str, session: Session, folder: Path | None) -> None:
+    from .rmarkdown import lacks_rmarkdown
+
+    if lacks_rmarkdown(program, session.env, folder or Path.cwd()):
+        told = f"{script.path} needs the R package rmarkdown, which {program} ({way.why}) does not have"
+        raise InvalidRequest([Fault("SCRIPT", told)])
 
 
 def choose_elsewhere(script: Script, session: Session) -> Chosen:

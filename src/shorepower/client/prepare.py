@@ -256,7 +256,9 @@ class _Preparation:
         declaring = Declaring(file=self.script, root=whole, environ=self.client.environ)
         with self._noting():
             if self.here:
-                self.chosen = choose(known, session, self.settings.places.cache_dir, declaring)
+                self.chosen = choose(
+                    known, session, self.settings.places.cache_dir, declaring, root / self.found.workdir
+                )
                 self.notes += self.chosen.notes
             else:
                 self.chosen = choose_elsewhere(known, session)
