@@ -41,6 +41,10 @@ _started: list[subprocess.Popen[bytes]] = []
 """Kept so that a long-lived caller reaps them."""
 
 
+class _KilledFault(NotStarted):
+    """A signal ended it."""
+
+
 def answers(path: str) -> bool:
     """Whether somebody accepts connections there."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -53,14 +57,26 @@ def answers(path: str) -> bool:
 
 
 def start(places: Places, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Start the private server and return once its socket answers.
+    """Start the private server and return once its socket answers; once more if it is killed meanwhile.
 
     Two at the same instant are fine: the state directory's lock lets one server live, and both callers
     reach it. Raises NotStarted with the server's last words, StateDirectoryFault.
     """
-    path = places.socket
-    if answers(path):
-        return
+    for last in (False, True):
+        if answers(places.socket):
+            return
+        try:
+            _start_once(places, environ, say)
+        except _KilledFault:
+            if last:
+                raise
+            say("it was killed before it answered")
+        else:
+            return
+
+
+def _start_once(places: Places, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Raises _KilledFault (somebody ended it), NotStarted, StateDirectoryFault."""
     with _open_log(places) as log:
         begin = log.seek(0, os.SEEK_END)
         say("starting your server")
@@ -74,7 +90,7 @@ def start(places: Places, environ: Mapping[str, str], say: Callable[[str], None]
             start_new_session=True,
         )
     _started[:] = [known for known in _started if known.poll() is None] + [process]
-    _wait(process, path, places.state_dir / "server.log", begin)
+    _wait(process, places.socket, places.state_dir / "server.log", begin)
 
 
 def wait_until_gone(path: str) -> bool:
@@ -133,16 +149,17 @@ def _wait(process: subprocess.Popen[bytes], path: str, log: Path, begin: int) ->
             ended = True
             deadline = time.monotonic() + OTHER_STARTER_S
         if time.monotonic() > deadline:
-            raise NotStarted(_complaint(process, log, begin))
+            killed = process.returncode is not None and process.returncode < 0
+            raise (_KilledFault if killed else NotStarted)(_complaint(process, log, begin))
         time.sleep(pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE_S)
 
 
 def _complaint(process: subprocess.Popen[bytes], log: Path, begin: int) -> str:
     code = process.returncode
-    how = (
-        f"did not answer within {START_TIMEOUT_S:.0f} s" if code is None else f"ended with exit code {code}"
-    )
+    how = f"did not answer within {START_TIMEOUT_S:.0f} s"
+    if code is not None:
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
     words = _last_words(log, begin)
     return f"your server {how}{': ' + words if words else ''} (its log: {log})"
 
