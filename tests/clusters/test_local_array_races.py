@@ -105,6 +105,19 @@ async def test_a_stop_reaches_what_a_dead_server_was_about_to_start(rig):
     await rig.nothing_left()
 
 
+async def test_an_array_of_which_nothing_waits_is_taken_over(rig):
+    order, _ = an_array(rig, 2, 'while [ ! -e "$LEDGER/gate" ]; do sleep 0.01; done')
+    await rig.cluster.submit(order)
+    await until(lambda: sum(seen.state is State.RUNNING for seen in rig.of("job-1")) == 2)
+    await rig.restart()
+    (finding,) = await rig.cluster.adopt([again(rig, order)])
+    assert [seen.state for seen in finding.observations] == [State.RUNNING] * 2
+    (rig.folder / "gate").touch()
+    assert await all_ended(rig, 2) == {task: [State.COMPLETED] for task in range(2)}
+    assert started(rig) == [0, 1]
+    await until(lambda: "job-1" not in rig.cluster._arrays)
+
+
 async def test_a_suspension_that_was_interrupted_is_carried_on(rig):
     order, _ = an_array(rig, 3, 'while [ ! -e "$LEDGER/gate" ]; do sleep 0.01; done')
     await rig.cluster.submit(order)

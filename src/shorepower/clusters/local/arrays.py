@@ -142,9 +142,9 @@ class Arrays:
         for task, what in found.items():
             if isinstance(what, End):
                 seen.append(self._ended(order, task, what))
-        self._add(array)
-        for task, one in alive.items():
-            seen.append(self._take_over(array, task, one))
+        self._know(array)
+        seen += [self._take_over(array, task, one) for task, one in alive.items()]
+        self._stand(array)
         if array.waiting:
             seen.append(array.waits(self._site.clock.now()))
         return self._finding(array, seen)
@@ -172,10 +172,11 @@ class Arrays:
     # inside
 
     def _add(self, array: LocalArray) -> None:
-        if not array.over:
-            self._arrays[array.name] = array
-            self._long[array.name] = {}
-            self._stand(array)
+        self._know(array)
+        self._stand(array)
+
+    def _know(self, array: LocalArray) -> None:
+        self._arrays[array.name], self._long[array.name] = array, {}
 
     def _stand(self, array: LocalArray) -> None:
         """In line as long as another of its tasks may start, and known as long as any lives."""
@@ -254,8 +255,8 @@ class Arrays:
         try:
             async with array.halted():
                 if gone := await self._withdraw(array, tasks, cause):
-                    refusal = Refusal(tasks=gone, forbidden=cause, at=self._site.clock.now())
-                    await self._refuse(array, refusal)
+                    now = self._site.clock.now()
+                    await self._refuse(array, Refusal(tasks=gone, forbidden=cause, at=now))
                 running = [job for task, job in self._long.get(array.name, {}).items() if task in tasks]
         finally:
             array.busy -= 1
