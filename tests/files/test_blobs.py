@@ -96,7 +96,7 @@ def test_a_refusing_disk_leaves_nothing_half_done(
     target = {"write": "shorepower.files.blobs.os.open", "rename": "shorepower.files.blobs.os.rename"}
     with monkeypatch.context() as patched:
         patched.setattr(target.get(call, "shorepower.files.blobs.sync_file_system"), refuse)
-        with pytest.raises(StorageFault, match="cannot be kept"):
+        with pytest.raises(StorageFault, match="what was sent cannot be kept"):
             blobs.put([pair(bytes([n]) * 10) for n in range(8)])
     assert os.listdir(blobs.root / "incoming") == []
     assert all(blobs.get(digest) for digest, _, _ in blobs.each())

@@ -233,4 +233,4 @@ def _unlink(path: str) -> None:
 def _refused(error: OSError) -> StorageFault:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     why = "the disk is full" if full else error.strerror or str(error)
-    return StorageFault(f"what was sent cannot be stored: {why}")
+    return StorageFault(f"what was sent cannot be kept: {why}")
