@@ -1,6 +1,6 @@
-"""How good is one support-vector machine? ``C`` and ``gamma`` come from the environment.
+"""How good is one support-vector machine? ``COST`` and ``GAMMA`` come from the environment.
 
-One task of a search: ``shore run --grid C=0.3,1,3,10 --grid gamma=0.005,0.02,0.08 tune.py``.
+One task of a search: ``shore run --grid COST=0.3,1,3,10 --grid GAMMA=0.005,0.02,0.08 tune.py``.
 """
 
 import csv
@@ -25,15 +25,15 @@ def read(path):
     return values, np.array([row[0] == "malignant" for row in rows], dtype=int)
 
 
-def machine(C=1.0, gamma=0.02):
+def machine(cost=1.0, gamma=0.02):
     """The model, not fitted."""
-    return make_pipeline(StandardScaler(), SVC(C=C, gamma=gamma))
+    return make_pipeline(StandardScaler(), SVC(C=cost, gamma=gamma))
 
 
-def score(values, truth, C, gamma, repeats=4):
+def score(values, truth, cost, gamma, repeats=4):
     """Mean and standard deviation of the area under the curve over repeated five-fold cross-validation."""
     folds = RepeatedStratifiedKFold(n_splits=5, n_repeats=repeats, random_state=SEED)
-    found = cross_val_score(machine(C, gamma), values, truth, scoring="roc_auc", cv=folds)
+    found = cross_val_score(machine(cost, gamma), values, truth, scoring="roc_auc", cv=folds)
     return {"auc": round(float(found.mean()), 5), "sd": round(float(found.std(ddof=1)), 5)}
 
 
@@ -46,6 +46,7 @@ def tell(numbers):
 
 if __name__ == "__main__":
     values, truth = read(Path(__file__).parent / "data" / "wdbc.csv")
-    found = score(values, truth, float(os.environ["C"]), float(os.environ["gamma"]))
+    cost, gamma = float(os.environ["COST"]), float(os.environ["GAMMA"])
+    found = score(values, truth, cost, gamma)
     tell(found)
-    print(f"C {os.environ['C']:>4}  gamma {os.environ['gamma']:>6}  auc {found['auc']:.4f} ± {found['sd']:.4f}")
+    print(f"cost {cost:>4}  gamma {gamma:>6}  auc {found['auc']:.4f} ± {found['sd']:.4f}")
