@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ..model.events import Event
     from ..model.job import Job, JobSpec
     from ..model.lifecycle import Attempt, Operation
-    from ..model.task import Task
     from ..model.results import ExpiringResults
+    from ..model.task import Task
     from ..wire.http.bodies import PruneAnswer
     from .handle import JobHandle
     from .python.calls import Calls

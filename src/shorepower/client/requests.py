@@ -321,6 +321,8 @@ def problem_error(answer: Answer, label: str) -> ShorepowerError:
 
 
 def _phrase(status: int) -> str:
+    from http import HTTPStatus
+
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -332,8 +334,6 @@ def _phrase(status: int) -> str:
 
 def _job_path(name: str) -> str:
     return f"/v1/jobs/{quote(name, safe='@', errors='surrogateescape')}"
-
-    from http import HTTPStatus
 
 
 def _seconds(wait_s: float) -> str | None:
