@@ -113,9 +113,10 @@ def _suspended(mark: str, env: dict[str, str], dice: random.Random) -> dict[str,
 
 
 def _ended(mark: str, env: dict[str, str], dice: random.Random) -> dict[str, object]:
-    array = ArraySpec(ranges=(Range(0, dice.randrange(20, 60)),), max_parallel=dice.choice((None, 3)))
-    return {
-        **_array(mark, env, array, endless=dice.randrange(19)),
+    last = dice.randrange(20, 60)
+    array = ArraySpec(ranges=(Range(0, last),), max_parallel=dice.choice((None, 3)))
+    return {  # without an end are two in the midst of it, or the last two: then nothing else waits
+        **_array(mark, env, array, endless=dice.choice((dice.randrange(19), last - 1))),
         "operations": (dice.choice((Operation.STOP, Operation.KILL)),),
     }
 
