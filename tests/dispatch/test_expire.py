@@ -164,6 +164,27 @@ async def test_over_the_budget_the_longest_pulled_go_and_the_unpulled_stay(bench
         ]
 
 
+async def test_output_counts_and_goes_by_age_but_not_that_of_what_nobody_pulled(bench, cluster, clock):
+    bench.settings = replace(bench.settings, budget_bytes=60_000)
+    async with bench.running() as dispatcher:
+        unpulled = await _ended(bench, cluster, dispatcher)
+        silent = []
+        for _ in range(3):
+            clock.advance(1)
+            job, _ = await dispatcher.submit(a_spec(in_place=True, workdir="/tmp"), ALICE)
+            await cluster.until(lambda job=job: f"{job.id}-1" in cluster.has)
+            cluster.see(f"{job.id}-1", State.COMPLETED, exit_code=0)
+            silent.append(await bench.until(job, lambda job: job.state.ended))
+        for job in (unpulled, *silent):
+            folder = bench.places.spool / f"{job.id}-1"
+            folder.mkdir(parents=True)
+            (folder / "stdout.0.0").write_bytes(b"x" * 16_000)
+        await bench.until(silent[-1], lambda job: job.results.state is not ResultsState.SAVING)
+        await dispatcher._expire.once()
+        assert cluster.forgotten == [f"{silent[0].id}-1"]
+        assert (await bench.stands(unpulled)).results.state is ResultsState.READY
+
+
 async def test_prune_takes_what_is_asked_for_of_ones_own_and_tells_the_bytes(bench, cluster, clock):
     async with bench.running() as dispatcher:
         old = await _ended(bench, cluster, dispatcher, size=5000)

@@ -48,6 +48,19 @@ def test_then_results_the_longest_pulled_first() -> None:
     assert over(some, 50) == Choice(drop=("b", "a"))
 
 
+def test_then_the_oldest_output_before_what_nobody_pulled() -> None:
+    some = [kept("pulled", 10, ended=9, pulled=9), kept("unpulled", 60, ended=9)]
+    said = [kept("new", 40, ended=1), kept("old", 40, ended=5), kept("silent", 0, ended=9)]
+    choice = choose(
+        some, said, unheld_blobs_bytes=0, held_blobs_bytes=0, budget_bytes=105, warned_before=NOW - DAY
+    )
+    assert choice == Choice(drop=("pulled",), drop_output=("old",))
+    choice = choose(
+        some, said, unheld_blobs_bytes=0, held_blobs_bytes=0, budget_bytes=50, warned_before=NOW - DAY
+    )
+    assert choice == Choice(drop=("pulled",), drop_output=("old", "new"), warn=("unpulled",), over_bytes=10)
+
+
 def test_what_nobody_pulled_is_warned_of_and_kept() -> None:
     some = [kept("old", 60, ended=20), kept("new", 60, ended=2), kept("pulled", 10, ended=1, pulled=1)]
     assert over(some, 60) == Choice(drop=("pulled",), warn=("old",), over_bytes=60)

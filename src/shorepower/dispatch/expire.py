@@ -26,6 +26,7 @@ from ..model.job import Job
 from ..model.results import ResultsState
 from ..store.contract import Snapshot, Store, Transaction, Unused
 from .access import find, may_change
+from .footprint import spooled
 from .gate import Gate
 from .places import DispatchSettings, Places
 from .uploads import Uploads
@@ -40,6 +41,7 @@ _BLOBS = 20_000
 """How many blobs go at a time, while nobody can send any."""
 _BLOBS_LOOKED_AT = 5_000_000
 _ROUNDS = 50
+_HERE = (ResultsState.READY, ResultsState.PARTIAL)
 
 
 class Pruned(Struct, frozen=True, kw_only=True):
@@ -69,6 +71,8 @@ class Expire:
         self.warn = Warn(store, settings, clock)
         self._disk = CapacityLimiter(1)
         self._output_gone_until: datetime | None = None
+        self._spooled: dict[str, int] = {}
+        """Bytes of output by submission, of ended jobs: those no longer change."""
 
     async def run(self) -> None:
         """Look now and then until cancelled; a fault is tried again next time."""
@@ -200,20 +204,23 @@ class Expire:
         return freed, len(gone)
 
     async def budget_bytes(self) -> int:
-        """What results and blobs may take together. Source: the contract, §2, Kept."""
+        """What results, output and blobs may take together. Source: the contract, §2, Kept."""
         if self._settings.budget_bytes is not None:
             return self._settings.budget_bytes
         disk = await to_thread.run_sync(shutil.disk_usage, self._places.state_dir, limiter=self._disk)
         return budget_of(disk.total)
 
     async def _keep_budget(self) -> int:
-        """Over the budget the results that were pulled longest ago go; what was never pulled stays until
-        its owner was warned for long enough."""
+        """Over the budget the results that were pulled longest ago go, with the output of their jobs, then
+        the oldest output of jobs without results; results that were never pulled stay, with the output,
+        until their owner was warned for long enough."""
         jobs = {job.id: job for job in await self._store.read(lambda view: view.with_results())}
+        output, living_bytes = await self._output()
+        sizes = {one.job: one.size_bytes for one in output}
         kept = [
             Kept(
                 job=job.id,
-                size_bytes=job.results.size_bytes,
+                size_bytes=job.results.size_bytes + sizes.get(job.id, 0),
                 ended_at=job.ended_at or job.created_at,
                 pulled_at=job.results.pulled_at,
                 warned_at=job.results.warned_at,
@@ -223,15 +230,28 @@ class Expire:
         ]
         choice = choose(
             kept,
+            [one for one in output if one.job not in jobs],
             unheld_blobs_bytes=0,
-            held_blobs_bytes=await self._store.read(lambda view: view.blob_bytes()),
+            held_blobs_bytes=await self._store.read(lambda view: view.blob_bytes()) + living_bytes,
             budget_bytes=await self.budget_bytes(),
             warned_before=self._clock.now() - self.warn.notice,
         )
         self.warn.pressed = frozenset(choice.warn)
         if choice.over_bytes:
             log.warning("over the budget by results that nobody pulled", jobs=len(choice.warn))
-        return sum([await self.drop_results(jobs[gone]) for gone in choice.drop])
+        freed = sum([await self.drop_results(jobs[gone]) for gone in choice.drop])
+        for gone in (*choice.drop, *choice.drop_output):
+            await self._forget(gone)
+            freed += sizes.get(gone, 0)
+        return freed
+
+    async def _output(self) -> tuple[list[Kept], int]:
+        """The output of each ended job, and the bytes of that of living ones."""
+        sizes = await to_thread.run_sync(spooled, self._places.spool, self._spooled, limiter=self._disk)
+        ended, living_bytes = await self._store.read(partial(_output_of, sizes=sizes))
+        of = {one.job for one in ended}
+        self._spooled = {name: size for name, size in sizes.items() if name.rpartition("-")[0] in of}
+        return ended, living_bytes
 
     async def _drop_records(self, before: datetime) -> int:
         """Old records go with all that hangs on them; those of results that are still kept stay."""
@@ -271,6 +291,22 @@ def _held(blobs: BlobStore, roots: set[str]) -> set[str]:
     return held
 
 
+def _output_of(view: Snapshot, *, sizes: Mapping[str, int]) -> tuple[list[Kept], int]:
+    """By job; and what belongs to jobs that live."""
+    by_job: dict[str, int] = {}
+    for submission, size in sizes.items():
+        job_id = submission.rpartition("-")[0]
+        by_job[job_id] = by_job.get(job_id, 0) + size
+    ended, living_bytes = [], 0
+    for job_id, size in by_job.items():
+        job = view.job(job_id)
+        if job is None or job.ended_at is None or job.results.state is ResultsState.SAVING:
+            living_bytes += size
+            continue
+        ended.append(Kept(job=job_id, size_bytes=size, ended_at=job.ended_at))
+    return ended, living_bytes
+
+
 def _due(view: Snapshot, *, now: datetime, notice: timedelta, unwarned: datetime) -> list[Job]:
     return view.expiring(now, _PAGE, notice=notice, unwarned=unwarned)
 
@@ -281,7 +317,7 @@ def _old(view: Snapshot, *, before: datetime, after: datetime | None) -> list[tu
 
 def _is_kept(view: Snapshot, *, job: str) -> bool:
     known = view.job(job)
-    return known is not None and known.results.state in (ResultsState.READY, ResultsState.PARTIAL)
+    return known is not None and known.results.state in _HERE
 
 
 def _ended_of(view: Snapshot, *, owner: str, before: datetime) -> list[Job]:

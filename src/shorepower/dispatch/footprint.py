@@ -15,7 +15,7 @@ from ..model.caller import Caller
 from ..store.contract import Snapshot, Store
 from .places import Places
 
-__all__ = ["Footprint", "footprint_of"]
+__all__ = ["Footprint", "footprint_of", "spooled"]
 
 
 class Footprint(Struct, frozen=True, kw_only=True):
@@ -32,23 +32,26 @@ class Footprint(Struct, frozen=True, kw_only=True):
 
 async def footprint_of(store: Store, places: Places, caller: Caller, budget_bytes: int) -> Footprint:
     """The caller's own; blobs are everybody's."""
-    spooled = await to_thread.run_sync(_spooled, places.spool)
+    sizes = await to_thread.run_sync(spooled, places.spool, {})
     disk = await to_thread.run_sync(shutil.disk_usage, places.state_dir)
     kept = await store.read(lambda view: view.with_results(caller.user))
     return Footprint(
         blobs_bytes=await store.read(lambda view: view.blob_bytes()),
         results_bytes=sum(job.results.size_bytes for job in kept),
-        output_bytes=await store.read(partial(_own, sizes=spooled, owner=caller.user)),
+        output_bytes=await store.read(partial(_own, sizes=sizes, owner=caller.user)),
         free_bytes=disk.free,
         budget_bytes=budget_bytes,
         job_count=sum((await store.read(lambda view: view.state_counts(caller.user))).values()),
     )
 
 
-def _spooled(folder: Path) -> dict[str, int]:
-    """Bytes on disk of each submission's folder, holes not counted."""
+def spooled(folder: Path, known: Mapping[str, int]) -> dict[str, int]:
+    """Bytes on disk of each submission's folder, holes not counted; what is ``known`` is not looked at."""
     try:
-        return {path.name: size_on_disk(path) for path in folder.iterdir()}
+        return {
+            path.name: known[path.name] if path.name in known else size_on_disk(path)
+            for path in folder.iterdir()
+        }
     except FileNotFoundError:
         return {}
 
