@@ -84,6 +84,11 @@ def test_every_fault_is_told_at_once(place: Place) -> None:
     ("words", "told"),
     [
         (["-c", "9999", "-p", "x", "nosuch.R"], ["no script 'nosuch.R'", "9999 cpus", "no queues"]),
+        (
+            ["--cpuz", "4", "-q", "x", "--memm=3G", "-t", "soon", "--on", "loca", "ok.sh"],
+            ["'--cpus'", "-q: qos", "'--mem'", "'soon'", "did you mean 'local'"],
+        ),
+        (["--verbos", "ok.sh"], ["no option '--verbos'"]),
         (["--on", "loca", "-e", "NOPE", "nosuch.R"], ["nosuch.R", "did you mean 'local'", "NOPE"]),
         (["-t", "soon", "-G", "2", "-c", "x", "nosuch.R"], ["nosuch.R", "'soon'", "2 GPUs", "-c: 'x'"]),
         (["--workdir", "none", "-m", "900T", "ok.sh"], ["--workdir none", "900 TiB"]),

@@ -66,7 +66,9 @@ def wants_json(words: Sequence[str]) -> bool:
 def _usage(error: click.ClickException, as_json: bool) -> None:
     message = " ".join(error.format_message().split())
     if isinstance(error, click.NoSuchOption):
-        message = _no_option(error)
+        from .options import no_option
+
+        message = no_option(error)
     if as_json:
         from ..wire.http.problems import Problem
 
@@ -75,13 +77,6 @@ def _usage(error: click.ClickException, as_json: bool) -> None:
     say(message[:1].lower() + message[1:] if message[1:2].islower() else message)
     if isinstance(error, click.UsageError) and error.ctx is not None:
         say(f"see: {error.ctx.command_path} --help")
-
-
-def _no_option(error: click.NoSuchOption) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(error.option_name, error.possibilities or (), 1, cutoff=0.0)
-    return f"no option {error.option_name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def _told(error: BaseException, as_json: bool) -> int:

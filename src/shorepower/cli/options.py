@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..client.options import Options
     from ..model.errors import Fault
 
-__all__ = ["JobCommand", "job_options", "options_of", "resource_options"]
+__all__ = ["JobCommand", "job_options", "no_option", "options_of", "resource_options"]
 
 # Letters and names that people bring from elsewhere → what to say instead. Source: the contract, §4.
 _FOREIGN = {
@@ -57,17 +57,46 @@ class JobCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         given = list(args)
-        try:
-            rest = super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            if told := _FOREIGN.get(error.option_name):
-                raise click.UsageError(told, ctx) from None
-            raise
+        wrong: list[str] = []
+        while True:
+            try:
+                rest = super().parse_args(ctx, list(given))
+                break
+            except click.NoSuchOption as error:
+                wrong.append(_FOREIGN.get(error.option_name) or no_option(error))
+                given = _without(given, error.option_name)
+            except click.UsageError as error:
+                if not wrong:
+                    raise
+                raise click.UsageError("; ".join([*wrong, error.format_message()]), ctx) from None
         words = ctx.params.get("words", ())
         # Words are a suffix of what was given: what stands before them tells a command from a script.
         before = given[len(given) - len(words) - 1 : len(given) - len(words)]
         ctx.meta["shorepower.command"] = before == ["--"]
+        ctx.meta["shorepower.wrong"] = wrong
         return rest
+
+
+def no_option(error: click.NoSuchOption) -> str:
+    """The sentence for an option that a command does not have."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(error.option_name, error.possibilities or (), 1, cutoff=0.0)
+    return f"no option {error.option_name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def _without(given: list[str], option: str) -> list[str]:
+    """Without the first use of an option that is not known, and what looks like its value."""
+    at = next(at for at, word in enumerate(given) if word.startswith(option))
+    after = at + 1
+    is_alone = given[at] == option
+    if (
+        is_alone
+        and after < len(given)
+        and not (given[after].startswith("-") or Path(given[after]).exists())
+    ):
+        after += 1
+    return given[:at] + given[after:]
 
 
 def resource_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -175,12 +204,16 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return resource_options(function)
 
 
-def options_of(given: Mapping[str, Any], *, command: bool) -> tuple[Options, list[Fault]]:
+def options_of(
+    given: Mapping[str, Any], *, command: bool, wrong: Sequence[str] = ()
+) -> tuple[Options, list[Fault]]:
     """What was typed, as options without what is wrong, and what is wrong."""
     from ..client.options import Options, parse_size
     from ..model.resources import parse_duration
 
     read = _Reader(given)
+    for sentence in wrong:
+        read.fault("", sentence)
     options = Options(
         on=given.get("on"),
         name=given.get("name"),
@@ -290,7 +323,8 @@ class _Reader:
     def fault(self, option: str, message: str) -> None:
         from ..model.errors import Fault
 
-        self.faults.append(Fault(option, message if message.startswith("-") else f"{option}: {message}"))
+        told = message if message.startswith("-") or not option else f"{option}: {message}"
+        self.faults.append(Fault(option, told))
 
 
 def _at_least_one(text: str) -> int:

@@ -26,7 +26,9 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     Standard output and error are the job's own, byte for byte; the exit code is the job's. Options end at
     SCRIPT: what follows is the script's. Ctrl-C asks whether the job goes on.
     """
-    options, faults = options_of(given, command=ctx.meta["shorepower.command"])
+    options, faults = options_of(
+        given, command=ctx.meta["shorepower.command"], wrong=ctx.meta["shorepower.wrong"]
+    )
     with client_of(given["server"], start=not faults) as client:
         if given["dry_run"]:
             from ..dry import dry_run

@@ -26,7 +26,9 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     Once the id is printed the job is on the server's disk. Options end at SCRIPT: what follows is the
     script's. Results wait there: shore pull.
     """
-    options, faults = options_of(given, command=ctx.meta["shorepower.command"])
+    options, faults = options_of(
+        given, command=ctx.meta["shorepower.command"], wrong=ctx.meta["shorepower.wrong"]
+    )
     with client_of(given["server"], start=not faults) as client:
         if given["dry_run"]:
             from ..dry import dry_run
