@@ -18,7 +18,6 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, text=True, capture_output=True, timeout=110)
 
 
-@pytest.mark.flow
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_in_a_small_size(name: str) -> None:
     ran = run(name, "--tiny")

@@ -43,9 +43,13 @@ class DaskClient(distributed.Client):
         super().__init__(address, security=security, timeout=START_S)
 
     def close(self, *args: Any, **kwargs: Any) -> Any:
-        """Disconnect, and stop scheduler and workers. Twice is harmless."""
+        """Disconnect, and stop scheduler and workers. Harmless twice, and when the scheduler is gone."""
         try:
             return super().close(*args, **kwargs)
+        except (OSError, ValueError, TimeoutError):  # what Dask says of a connection that is gone already
+            if not self.jobs[0].refresh().state.ended:
+                raise
+            return None
         finally:
             if not self._stopped:
                 self._stopped = True
