@@ -37,6 +37,10 @@ def said(page: Path) -> Iterator[tuple[click.Command, str, str]]:
         yield command, found.group(0), ours
 
 
+GENERATOR = (TOP / "docs" / "_ext" / "generated.py").read_text()
+"""Writes pages when the documentation is built; in a fresh clone they are not there yet."""
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
 def test_commands_and_options_exist(page: Path) -> None:
     for command, line, rest in said(page):
@@ -47,7 +51,11 @@ def test_commands_and_options_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target in LINK.findall(page.read_text()):
-        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+        leads_to = (page.parent / target).resolve()
+        if leads_to.parent == TOP / "docs" / "reference" / "generated":
+            assert f'"{leads_to.name}"' in GENERATOR, f"{page.name} links to {target}, which nothing writes"
+        else:
+            assert leads_to.exists(), f"{page.name} links to {target}"
 
 
 def test_the_configuration_that_is_shown_is_valid(tmp_path: Path) -> None:

@@ -197,7 +197,10 @@ def test_at_a_terminal_s_stops_it_with_all_it_started(place: Place) -> None:
     place.write("tree.sh", f"sleep {mark} & setsid sleep {mark} & (sleep {mark} &) ; echo ready; wait\n")
     terminal = _attached(place, "tree.sh")
     terminal.expect("ready")
-    assert len(_running(mark)) == 3
+    deadline = time.monotonic() + 30
+    while len(_running(mark)) < 3:  # ready is said before the last of them has become what it is
+        assert time.monotonic() < deadline, _running(mark)
+        time.sleep(0.02)
     terminal.type("\x03")
     terminal.expect("Enter")
     terminal.type("s")
