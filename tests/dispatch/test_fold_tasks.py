@@ -225,6 +225,27 @@ async def test_a_resume_is_over_when_nothing_is_suspended_any_more(store: Store)
     assert await store.read(lambda view: view.controls()) == []
 
 
+async def test_a_resume_counts_while_some_tasks_run_and_others_are_suspended(store: Store):
+    _, name = await sweeping(store, 4)
+
+    async def ask(operation: Operation) -> Job:
+        return await store.write(lambda tx: request(tx, tx.job(name[:-2]), operation, "alice", NOW))
+
+    async def see(state: State, position: int, as_of: float) -> Job:
+        return await folded(store, seen(name, state, TaskSet.of([position]), as_of, started_at=NOW))
+
+    await see(State.RUNNING, 0, 1.0)
+    await ask(Operation.SUSPEND)
+    assert (await see(State.SUSPENDED, 0, 2.0)).wanted is None
+    late = await see(State.RUNNING, 1, 1.0)  # it had begun before; its suspension is still on its way
+    assert late.state is State.RUNNING
+    assert (await ask(Operation.RESUME)).wanted is Operation.RESUME
+    for state, as_of in ((State.SUSPENDED, 3.0), (State.RUNNING, 4.0)):
+        assert (await see(state, 1, as_of)).wanted is Operation.RESUME
+    last = await see(State.RUNNING, 0, 5.0)
+    assert (last.state, last.wanted) == (State.RUNNING, None)
+
+
 async def test_an_array_of_one_task_is_an_array(store: Store):
     _, name = await sweeping(store, 1, ranges=(Range(7, 7),))
     failing = seen(name, State.FAILED, TaskSet.first(1), reason=Reason.NODE_LOST, exit_code=3)

@@ -173,7 +173,7 @@ def _settled(job: Job, operation: Operation) -> bool:
     """Whether a job is as it should be without doing anything."""
     if operation is Operation.STOP:
         return job.wanted is Operation.KILL
-    return job.wanted is None and job.state is _SEEN_BY.get(operation)
+    return job.wanted is None and job.state is _SEEN_BY.get(operation) and not _may_resume(job, operation)
 
 
 def forbid_ended(job: Job, operation: Operation) -> None:
@@ -189,9 +189,17 @@ def _may(job: Job, operation: Operation) -> None:
     if job.wanted in _STOPS:
         raise Conflict(f"job {job.id} is being stopped; it cannot {operation} any more")
     opposite = _OPPOSITE[operation]
-    if job.state is not _SEEN_BY[opposite] and job.wanted not in (operation, opposite):
+    if _may_resume(job, operation) or job.wanted in (operation, opposite):
+        return
+    if job.state is not _SEEN_BY[opposite]:
         wanted = "running" if operation is Operation.SUSPEND else "suspended"
         raise Conflict(f"job {job.id} is {job.state}; only a {wanted} job can {operation}")
+
+
+def _may_resume(job: Job, operation: Operation) -> bool:
+    """Whether tasks of an array are suspended, however many others are seen to run: what suspends those may
+    still be on its way."""
+    return operation is Operation.RESUME and State.SUSPENDED in job.counts
 
 
 def _follow(job: Job, attempt: Attempt) -> Job:
