@@ -73,14 +73,15 @@ class Round:
         self._began = time.monotonic()
         self._life: Life | None = None
 
-    def live_and_die(self, point: str) -> None:
-        """One life that ends at a point (or, for ``random``, at any moment), under load."""
+    def live_and_die(self, point: str) -> bool:
+        """One life that ends at a point (or, for ``random``, at any moment), under load. False when it had
+        to be ended for its length: some job hangs, and every life from here on would be as long."""
         if point == "random":
             life = self._life = Life(self.ground)
             self._load(life, self._dice.uniform(0.0, RANDOM_KILL_S), POINT_LIMIT_JOBS)
             life.kill()
             self.figures.kills[point] += 1
-            return
+            return True
         life = self._life = Life(self.ground, point.removeprefix(STOPPING))
         if point.startswith(STOPPING):
             self._load(life, self._dice.uniform(0.0, RANDOM_KILL_S), POINT_LIMIT_JOBS)
@@ -91,15 +92,16 @@ class Round:
             self._load(life, LIFE_LIMIT_S, POINT_LIMIT_JOBS)
         if life.killed_itself:
             self.figures.kills[point.rpartition(":")[0]] += 1
-            return
+            return True
         if not life.alive and not point.startswith(STOPPING):
             self.figures.faults.append(
                 f"the server ended by itself with {life.exit_code} on the way to {point}; "
                 f"see {self.ground.log}"
             )
-            return
+            return True
         self.figures.missed.append(point)
         life.kill()
+        return not self.storm.busy or point.startswith(STOPPING)
 
     def _load(self, life: Life, limit_s: float, jobs: int) -> None:
         """So many jobs come in and are seen through, unless the life or the time is over before."""
@@ -196,6 +198,8 @@ def _nth(count: int, rank: int, dice: random.Random) -> int:
 def kills_in(folder: Path, seed: int, points: Sequence[str]) -> Figures:
     """One round in which a server dies at each of these points in turn."""
     run = Round(folder, seed)
-    for point in points:
-        run.live_and_die(point)
+    for number, point in enumerate(points):
+        if not run.live_and_die(point):
+            run.figures.missed += points[number + 1 :]
+            break
     return run.finish()
