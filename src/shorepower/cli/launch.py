@@ -66,7 +66,10 @@ def launch(
             say(sent_line(prepared, sent))
             if prepared.array is not None:
                 say(prepared.array.line())
-            if asked := asked_line(prepared.spec.resources, enforces_memory=prepared.enforces_memory):
+            asked = asked_line(
+                prepared.spec.resources, enforces_memory=prepared.enforces_memory, need=prepared.need
+            )
+            if asked:
                 say(asked)
             if linked := _linked_line(prepared):
                 say(linked)

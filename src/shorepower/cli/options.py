@@ -104,10 +104,19 @@ def resource_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             click.option(
-                "-c", "--cpus", "--cpus-per-task", "cpus", metavar="N", help="Cpus, parts allowed: 4, 0.5."
+                "-c",
+                "--cpus",
+                "--cpus-per-task",
+                "cpus",
+                metavar="N",
+                help="Cpus, parts allowed: 4, 0.5; auto: by what earlier runs used.",
             ),
             click.option(
-                "-m", "--mem", "mem", metavar="SIZE", help="Memory: 8G, 512M; bare numbers are MiB."
+                "-m",
+                "--mem",
+                "mem",
+                metavar="SIZE",
+                help="Memory: 8G, 512M; bare numbers are MiB; auto: by what earlier runs used.",
             ),
             click.option(
                 "-t",
@@ -264,7 +273,7 @@ class _Reader:
 
     def amount(self, option: str, key: str, parse: Callable[[str], Any]) -> Any:
         text = self._given.get(key)
-        if text is None:
+        if text is None or (text == "auto" and key in ("cpus", "mem")):
             return None
         try:
             return parse(text)
@@ -285,6 +294,11 @@ class _Reader:
             for fault in said.faults:
                 self.fault("--gres", fault.message.removeprefix("#SBATCH "))
         return {
+            "auto": frozenset(
+                what
+                for what, key in (("cpus", "cpus"), ("memory", "mem"))
+                if self._given.get(key) == "auto"
+            ),
             "cpus": self.amount("-c", "cpus", parse_cpus),
             "memory_mib": self.amount("-m", "mem", _memory(parse_memory)),
             "wall_time_s": self.amount("-t", "time", parse_duration),

@@ -46,8 +46,8 @@ def _locked(options: Options, settings: Settings) -> list[Fault]:
     asked = {
         "on": options.on,
         "queue": options.queue,
-        "cpus": options.cpus,
-        "mem": options.memory_mib,
+        "cpus": "auto" if "cpus" in options.auto else options.cpus,
+        "mem": "auto" if "memory" in options.auto else options.memory_mib,
         "time": options.wall_time_s,
         "gpus": options.gpus,
     }

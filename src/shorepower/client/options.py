@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from ..model.errors import Fault, InvalidRequest
 from ..model.resources import parse_cpus, parse_duration, parse_gpus, parse_memory
+from ..model.sizing import AUTO_FIELDS
 
 __all__ = ["Options", "parse_size", "read_options"]
 
@@ -25,6 +26,8 @@ class Options(Struct, frozen=True, kw_only=True):
     memory_mib: int | None = None
     wall_time_s: int | None = None
     gpus: tuple[int, str | None] | None = None
+    auto: frozenset[str] = frozenset()
+    """Amounts (of `shorepower.model.sizing.AUTO`) that what earlier runs used decides."""
     env: tuple[str, ...] = ()
     """``K=V``, or ``K`` to pass the caller's value on."""
     env_files: tuple[Path, ...] = ()
@@ -78,6 +81,9 @@ def read_options(given: Mapping[str, object]) -> Options:
             from ..model.check import unknown
 
             faults.append(Fault(key, unknown("option", key, [*Options.__struct_fields__, *_SHORT])))
+            continue
+        if value == "auto" and name in AUTO_FIELDS:
+            fields["auto"] = frozenset((AUTO_FIELDS[name],)) | fields.get("auto", frozenset())  # type: ignore[operator]
             continue
         try:
             fields[name] = _value(name, value)

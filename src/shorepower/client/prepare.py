@@ -16,6 +16,7 @@ from ..model.errors import Fault, InvalidRequest, Unreachable
 from ..model.job import JobSpec, Origin
 from ..model.resources import Resources
 from ..model.runtime import Session
+from ..model.sizing import Need
 from .asked import asked_for
 from .environment import Environment, gather
 from .interpreters import Chosen, Declaring, choose, choose_elsewhere, environment_of, read_script
@@ -25,6 +26,7 @@ from .process import kept, own_umask
 from .project import Data, FoundProject, Limits, ProjectView, find_project, look_over
 from .sbatch import Directives, read_directives, saved_output
 from .settings import Settings, load_settings
+from .sizing import size
 from .words import find_script, is_there, no_such_program, whole_commands
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ class Prepared(Struct, frozen=True, kw_only=True):
     array: ArrayPlan | None = None
     here: bool = True
     """The cluster sees this file system."""
+    need: Need | None = None
+    """What earlier runs used, where amounts were asked for."""
     enforces_memory: bool = True
     """The cluster ends a job that takes more memory than it asked for."""
     notes: tuple[str, ...] = ()
@@ -111,8 +115,9 @@ class _Preparation:
             self.faults += check(self._spec(argv, resources, None), known)
         if self.faults or info is None:
             raise InvalidRequest(_each_once(self.faults))
+        sizing = size(self.client, self._spec(argv, resources, None), options.auto, info)
         view = None if options.in_place else self._look_over(ask_ignored)
-        spec = self._spec(argv, resources, view)
+        spec = self._spec(argv, sizing.resources, view)
         self._look_there(spec)
         return Prepared(
             spec=spec,
@@ -124,8 +129,9 @@ class _Preparation:
             stdin=stdin,
             array=self.array,
             here=self.here,
+            need=sizing.need,
             enforces_memory=info.capabilities.enforces_memory,
-            notes=(*self.notes, *self.found.notes, *(view.notes if view else ())),
+            notes=(*self.notes, *sizing.notes, *self.found.notes, *(view.notes if view else ())),
         )
 
     def _find(self, own_stdin: BinaryIO | None) -> None:

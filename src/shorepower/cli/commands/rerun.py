@@ -13,6 +13,7 @@ from ..voice import say
 if TYPE_CHECKING:
     from ...client.client import Client
     from ...model.job import Job, JobSpec
+    from ...model.sizing import Need
 
 __all__ = ["command"]
 
@@ -40,6 +41,9 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     with client_of(given["server"]) as client:
         before, indices = client.named(given["job"])
         spec = _changed(client.spec(before.id), resources)
+        need = None
+        if resources["auto"]:
+            spec, need = _sized(client, spec, resources["auto"])
         if given["failed"] or indices is not None:
             spec = _only(client, before, spec, indices, failed=given["failed"])
         secrets = _secrets(client, spec, given["secret"])
@@ -48,7 +52,7 @@ def command(ctx: click.Context, /, **given: Any) -> None:
         if given["detach"] or given["ids"]:
             _print(job, as_json=given["as_json"])
             return
-        ctx.exit(_attend(client, job, spec, given))
+        ctx.exit(_attend(client, job, spec, given, need))
 
 
 def _changed(spec: JobSpec, asked: dict[str, Any]) -> JobSpec:
@@ -64,6 +68,21 @@ def _changed(spec: JobSpec, asked: dict[str, Any]) -> JobSpec:
         gpu_type=gpus[1],
     )
     return replace(spec, resources=resources, queue=asked["queue"] or spec.queue)
+
+
+def _sized(client: Client, spec: JobSpec, auto: frozenset[str]) -> tuple[JobSpec, Need | None]:
+    """By what earlier runs used, the one that is run again among them."""
+    from msgspec.structs import replace
+
+    from ...client.sizing import size
+
+    info = next((one for one in client.clusters() if one.name == spec.cluster), None)
+    if info is None:
+        return spec, None  # the submit tells which clusters there are
+    sizing = size(client, spec, auto, info)
+    for note in sizing.notes:
+        say(note)
+    return replace(spec, resources=sizing.resources), sizing.need
 
 
 def _only(client: Client, before: Job, spec: JobSpec, indices: str | None, *, failed: bool) -> JobSpec:
@@ -119,7 +138,7 @@ def _print(job: Job, *, as_json: bool) -> None:
         click.echo(job.id)
 
 
-def _attend(client: Client, job: Job, spec: JobSpec, given: dict[str, Any]) -> int:
+def _attend(client: Client, job: Job, spec: JobSpec, given: dict[str, Any], need: Need | None) -> int:
     from ...client.pull import ATTACHED_LIMIT_BYTES
     from ..attached import Attached, View
     from ..ending import finish, left_running
@@ -131,7 +150,7 @@ def _attend(client: Client, job: Job, spec: JobSpec, given: dict[str, Any]) -> i
             from ...client.arrays import ArrayPlan
 
             say(ArrayPlan(spec=spec.array).line())
-        if asked := asked_line(spec.resources):
+        if asked := asked_line(spec.resources, need=need):
             say(asked)
     attached = Attached(
         client, job, View(as_json=given["as_json"], on_interrupt=client.settings.run.on_interrupt)

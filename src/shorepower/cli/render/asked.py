@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ...model.resources import Resources, counted, format_duration, format_memory
+
+if TYPE_CHECKING:
+    from ...model.sizing import Need
 
 __all__ = ["asked_line", "asked_words"]
 
@@ -21,9 +26,11 @@ def asked_words(asked: Resources, *, memory: str = "") -> list[str]:
     return parts
 
 
-def asked_line(asked: Resources, *, enforces_memory: bool = True) -> str:
-    """``asks for 4 cpus, 8 GiB of memory, at most 30 min 00 s``, so that a slip is seen before it hurts;
-    empty when nothing is asked for."""
+def asked_line(asked: Resources, *, enforces_memory: bool = True, need: Need | None = None) -> str:
+    """``asks for 4 cpus, 8 GiB of memory, at most 30 min 00 s``, so that a slip is seen before it hurts,
+    and what earlier runs used; empty when nothing is asked for."""
     memory = " of memory" + ("" if enforces_memory else " (kept free for it, but not enforced)")
     words = asked_words(asked, memory=memory)
-    return f"asks for {', '.join(words)}" if words else ""
+    if not words:
+        return ""
+    return " · ".join([f"asks for {', '.join(words)}", *([str(need)] if need is not None else [])])
