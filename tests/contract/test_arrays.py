@@ -194,6 +194,18 @@ async def test_a_suspended_array_starts_no_more(rig):
     assert {seen.state for seen in found.values()} == {State.COMPLETED}
 
 
+async def test_an_array_goes_on_when_what_was_suspended_of_it_has_ended(rig):
+    order = array_of(rig, 3, "wait:0.1", max_parallel=1)
+    await rig.cluster.submit(order)
+    await of_task(rig, 0, State.RUNNING)
+    await rig.cluster.control(order, Operation.SUSPEND)
+    await of_task(rig, 0, State.SUSPENDED)
+    await rig.cluster.control(replace(order, tasks=TaskSet.of([0])), Operation.KILL)
+    found = await ends(rig, 3)
+    assert found[0].state is State.CANCELED
+    assert {found[n].state for n in (1, 2)} == {State.COMPLETED}
+
+
 async def test_a_task_that_cannot_be_laid_out_fails_alone(rig):
     order = array_of(rig, 3, "exit:0", refused=1)
     await rig.cluster.submit(order)

@@ -338,6 +338,8 @@ class FakeCluster(Cluster):
                 reason, _ = _FROM_OUTSIDE[operation]
                 self._tell_of(array, dropped, State.CANCELED, reason, "it was stopped before it started")
             return
+        if operation is Operation.SUSPEND and not array.living:
+            raise InvalidRequest("none of its tasks runs; only a running job can be suspended or resumed")
         array.suspended = operation is Operation.SUSPEND
         self._fill_slots()
 
@@ -389,6 +391,8 @@ class FakeCluster(Cluster):
     def _end_task(self, job: FakeJob, array: FakeArray) -> None:
         """Of what has printed nothing, only how it ended is kept."""
         array.living -= job.started_at is not None
+        if not array.living:
+            array.suspended = False  # nothing is left that says that it is suspended
         if self._tasks is not None and array.order.each is not None:
             self._tasks.start_soon(to_thread.run_sync, array.order.each.clear, job.position)
         if not job.printed:
