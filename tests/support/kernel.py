@@ -74,13 +74,17 @@ class Kernel:
                 return Cell(messages)
         raise AssertionError(f"the cell did not end: {messages}")
 
-    def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The first display that fits, of those that come after the cells have ended."""
+    def until(self, display: str, wanted: Callable[[str], bool]) -> str:
+        """What a place of the output shows as soon as that fits, after the cells have ended. Other places,
+        of cells before, may change meanwhile."""
         deadline = time.monotonic() + LIMIT_S
         while time.monotonic() < deadline:
             message = self._next()
-            if message is not None and "data" in message["content"] and wanted(message["content"]):
-                return message["content"]
+            told = message["content"] if message is not None else {}
+            if "data" in told and told["transient"]["display_id"] == display:
+                html = told["data"]["text/html"]
+                if wanted(html):
+                    return html
         raise AssertionError("no such display came")
 
     def _next(self) -> dict[str, Any] | None:
