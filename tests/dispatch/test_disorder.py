@@ -21,8 +21,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from shorepower.clusters.fake import FakeCluster
 from shorepower.dispatch.dispatcher import TaskFilter
-from shorepower.model.errors import Conflict
-from shorepower.model.lifecycle import Operation, State
+from shorepower.model.dependency import Dependency, Want, is_met
+from shorepower.model.errors import Conflict, InvalidRequest
+from shorepower.model.lifecycle import Operation, Reason, State
 from shorepower.store.memory import open_memory_store
 from shorepower.testing.clock import FakeClock
 from support.dispatching import ALICE, Bench, a_spec, sweep
@@ -49,6 +50,8 @@ class Disorder(RuleBasedStateMachine):
         self.stopped: dict[str, set[int]] = {}
         """Tasks of arrays that somebody asked to stop, alone."""
         self.asked: dict[str, set[Operation]] = {}
+        self.after: dict[str, tuple[str, Want]] = {}
+        """What a job comes after."""
         self.ends: dict[str, Any] = {}
         store = self.portal.call(open_memory_store)
         self.bench = Bench(store, {"fake": self.cluster}, self.clock, Path(self._folder.name) / "state")
@@ -99,6 +102,21 @@ class Disorder(RuleBasedStateMachine):
         job, _ = self._do(self.dispatcher.submit, spec, ALICE)
         self.jobs[job.id], self.asked[job.id] = code, set()
         self.tasks[job.id], self.stopped[job.id] = count, set()
+
+    @precondition(lambda self: self.jobs)
+    @rule(which=st.randoms(use_true_random=False), wants=st.sampled_from(Want))
+    def submit_after(self, which: random.Random, wants: Want) -> None:
+        other = which.choice(list(self.jobs))
+        spec = a_spec(argv=("fake", "out:a", "hang"), after=(Dependency(job=other, wants=wants),))
+
+        async def submit() -> str | None:
+            try:
+                return (await self.dispatcher.submit(spec, ALICE))[0].id
+            except InvalidRequest:
+                return None  # what it is to come after has failed already
+
+        if (job := self._do(submit)) is not None:
+            self.jobs[job], self.asked[job], self.after[job] = 0, set(), (other, wants)
 
     @precondition(lambda self: self.tasks)
     @rule(which=st.randoms(use_true_random=False), operation=st.sampled_from(["stop", "kill"]))
@@ -208,6 +226,14 @@ class Disorder(RuleBasedStateMachine):
             assert all(count == 1 for count in self.cluster.starts.values()), self.cluster.starts
 
     @invariant()
+    def nothing_starts_too_early(self) -> None:
+        if not hasattr(self, "dispatcher"):
+            return
+        for job, (other, wants) in self.after.items():
+            if self.cluster.starts.get(f"{job}-1"):
+                assert is_met(wants, self._stands(other).state), (wants, self._stands(other))
+
+    @invariant()
     def an_end_is_final(self) -> None:
         if not hasattr(self, "dispatcher"):
             return
@@ -267,7 +293,12 @@ class Disorder(RuleBasedStateMachine):
         told = self._stands(job)
         stopped = self.asked[job] & {Operation.STOP, Operation.KILL}
         started = self.cluster.starts.get(f"{job}-1", 0)
-        if told.state is State.CANCELED:
+        if told.reason is Reason.DEPENDENCY:
+            other, wants = self.after[job]
+            assert wants is Want.OK
+            assert self._stands(other).state in (State.FAILED, State.CANCELED)
+            assert (told.state, started) == (State.CANCELED, 0)
+        elif told.state is State.CANCELED:
             assert stopped, told
         else:
             assert (told.exit_code, started) == (code, 1), told

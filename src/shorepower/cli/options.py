@@ -29,18 +29,13 @@ _FOREIGN = {
     "--qos": "--qos is not in this version of shorepower; -p chooses a queue",
     "--account": "--account is not in this version of shorepower",
     "-A": "-A/--account is not in this version of shorepower",
-    "-d": "-d: dependencies are not in this version of shorepower",
-    "--dependency": "--dependency is not in this version of shorepower",
+    "-d": "-d: write --after-ok ID, --after-any ID, --after ID (or --dependency afterok:ID)",
     "-D": "-D: write --workdir DIR (or --chdir DIR)",
-    "--after": "--after: dependencies are not in this version of shorepower",
-    "--after-ok": "--after-ok: dependencies are not in this version of shorepower",
-    "--after-any": "--after-any: dependencies are not in this version of shorepower",
     "--retries": "--retries is not in this version of shorepower; shore rerun ID runs a job again",
     "--grow-memory": "--grow-memory is not in this version of shorepower; shore rerun ID -m 16G",
     "--signal": "--signal is not in this version of shorepower; a time limit sends SIGTERM first",
     "--mount": "--mount: container images are not in this version of shorepower; --data links a path",
     "--notify": "--notify is not in this version of shorepower; shore wait ID waits for the end",
-    "--not-before": "--not-before is not in this version of shorepower",
     "--slurm-arg": "--slurm-arg: Slurm is not in this version of shorepower",
     "--wrap": "--wrap: write the command after --, as in: shore run -- make all",
     "--output": "--output: output is kept anyway; shore logs ID prints it",
@@ -150,6 +145,31 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 "--within", "within", metavar="TIME", help="Give up if it has not started by then."
             ),
             click.option(
+                "--after-ok",
+                "after_ok",
+                metavar="ID[,ID]",
+                multiple=True,
+                help="Start when these have completed.",
+            ),
+            click.option(
+                "--after-any",
+                "after_any",
+                metavar="ID[,ID]",
+                multiple=True,
+                help="Start when these have ended, in whatever way.",
+            ),
+            click.option(
+                "--after", "after", metavar="ID[,ID]", multiple=True, help="Start when these have started."
+            ),
+            click.option("--dependency", "dependency", metavar="afterok:ID", hidden=True),
+            click.option(
+                "--not-before",
+                "--begin",
+                "not_before",
+                metavar="WHEN",
+                help="Start not before: +2h, 14:30, 2026-12-01T14:30.",
+            ),
+            click.option(
                 "-a",
                 "--array",
                 "array",
@@ -239,6 +259,7 @@ def options_of(
         stdin=given.get("stdin"),
         max_send_bytes=read.amount("--max-send", "max_send", parse_size),
         within_s=read.amount("--within", "within", parse_duration),
+        **read.order(),
         command=command,
         array=given.get("array"),
         grid=read.grid(),
@@ -306,6 +327,27 @@ class _Reader:
             "queue": self._given.get("queue"),
         }
 
+    def order(self) -> dict[str, Any]:
+        """What it comes after and when it may start."""
+        found = {
+            key: tuple(name for text in self._given.get(key, ()) for name in _names(text))
+            for key in ("after", "after_ok", "after_any")
+        }
+        if self._given.get("dependency") is not None:
+            from ..client.order import OPTION_OF, parse_dependency
+
+            for wants, names in (self.amount("--dependency", "dependency", parse_dependency) or {}).items():
+                found[OPTION_OF[wants][2:].replace("-", "_")] += names
+        moment = None
+        if self._given.get("not_before") is not None:
+            from datetime import datetime
+
+            from ..client.order import parse_moment
+
+            now = datetime.now().astimezone()
+            moment = self.amount("--not-before", "not_before", lambda text: parse_moment(text, now))
+        return {**found, "not_before": moment}
+
     def variables(self) -> tuple[str, ...]:
         for text in self._given.get("env", ()):
             if not _is_variable(text):
@@ -339,6 +381,11 @@ class _Reader:
 
         told = message if message.startswith("-") or not option else f"{option}: {message}"
         self.faults.append(Fault(option, told))
+
+
+def _names(text: str) -> list[str]:
+    """Names of jobs; what follows a comma and begins with a digit goes on with tasks: ``ID_3-5,9``."""
+    return [name for name in re.split(r",(?!\d)", text) if name]
 
 
 def _at_least_one(text: str) -> int:

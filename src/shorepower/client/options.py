@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 from msgspec import Struct
@@ -52,6 +53,14 @@ class Options(Struct, frozen=True, kw_only=True):
     """A task for each of its rows; ``-`` is the caller's own standard input."""
     max_send_bytes: int | None = None
     within_s: float | None = None
+    after: tuple[str, ...] = ()
+    """Names of jobs (``ID``, ``@name``, ``@-1``, ``ID_7``) that have to start before."""
+    after_ok: tuple[str, ...] = ()
+    """Those that have to complete before."""
+    after_any: tuple[str, ...] = ()
+    """Those that have to end before, in whatever way."""
+    not_before: datetime | None = None
+    """It does not start earlier; aware."""
     command: bool | None = None
     """True: the words are a command; False: the first is a script; None: whatever it is."""
     cwd: Path | None = None
@@ -67,6 +76,7 @@ _READ = {
     "within_s": parse_duration,
 }
 _TUPLES = ("env_files", "secrets", "data", "include", "results")
+_JOBS = ("after", "after_ok", "after_any")
 _PATHS = ("project", "cwd", "array_file")
 
 
@@ -108,6 +118,15 @@ def _value(name: str, value: object) -> object:
         return tuple(f"{key}={text}" for key, text in value.items())
     if name == "env_files" and isinstance(value, str | os.PathLike):
         return (Path(value),)
+    if name in _JOBS:
+        jobs = (value,) if isinstance(value, str) or hasattr(value, "id") else tuple(value)  # type: ignore[arg-type]
+        return tuple(str(getattr(job, "id", job)) for job in jobs)
+    if name == "not_before" and isinstance(value, str):
+        from .order import parse_moment
+
+        return parse_moment(value, datetime.now().astimezone())
+    if name == "not_before" and isinstance(value, datetime) and value.tzinfo is None:
+        return value.astimezone()
     if name in _TUPLES or name == "env":
         return (str(value),) if isinstance(value, str | os.PathLike) else tuple(value)  # type: ignore[arg-type]
     if name in ("array", "grid") and value is not None:

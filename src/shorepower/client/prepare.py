@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..model.check import check
+from ..model.dependency import Dependency, Want
 from ..model.errors import Fault, InvalidRequest, Unreachable
 from ..model.job import JobSpec, Origin
 from ..model.resources import Resources
@@ -110,6 +111,7 @@ class _Preparation:
         argv = self._argv()
         resources, faults = asked_for(options, self.directives, self.settings)
         self.faults += faults
+        self.after = self._after() if known is not None else ()
         stdin = self._stdin(own_stdin)
         if known is not None:
             self.faults += check(self._spec(argv, resources, None), known)
@@ -271,6 +273,20 @@ class _Preparation:
             return self.chosen.way.argv(self.chosen.program, self.words[1:])
         return tuple(self.words)
 
+    def _after(self) -> tuple[Dependency, ...]:
+        """What it comes after: by flags if there are any, else by the script's ``#SBATCH`` lines."""
+        options = self.options
+        wanted = {Want.START: options.after, Want.OK: options.after_ok, Want.ANY: options.after_any}
+        if not any(wanted.values()):
+            wanted = self.directives.dependency
+        if not any(wanted.values()):
+            return ()
+        from .order import comes_after
+
+        found, faults = comes_after(self.client, wanted.items())
+        self.faults += faults
+        return found
+
     def _stdin(self, own_stdin: BinaryIO | None) -> BinaryIO | None:
         """What is named, open; the caller's own stdin is read to its end first, as it may be a pipe."""
         named = self.options.stdin
@@ -352,6 +368,8 @@ class _Preparation:
             tags=dict(options.tags),
             umask=own_umask(),
             within_s=options.within_s,
+            after=self.after,
+            not_before=options.not_before or self.directives.not_before,
             array=self.array.spec if self.array else None,
         )
 

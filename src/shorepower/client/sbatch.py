@@ -10,11 +10,14 @@ import posixpath
 import re
 import shlex
 from collections.abc import Callable, Iterable
+from datetime import datetime
 
 from msgspec import Struct
 
+from ..model.dependency import Want
 from ..model.errors import Fault
 from ..model.resources import parse_cpus, parse_duration, parse_gpus, parse_memory
+from .order import parse_dependency, parse_moment
 
 __all__ = ["Directives", "SavedOutput", "read_directives", "saved_output"]
 
@@ -33,6 +36,9 @@ class Directives(Struct, kw_only=True):
     output: str | None = None
     """Where standard output goes, and standard error with it unless ``error`` is said; a pattern."""
     error: str | None = None
+    dependency: dict[Want, tuple[str, ...]] = {}
+    """Names of jobs by what is wanted of them."""
+    not_before: datetime | None = None
     present: bool = False
     """There was at least one such line."""
     unmapped: tuple[str, ...] = ()
@@ -52,6 +58,8 @@ _MEANING: dict[str, tuple[str, Callable[[str], object]]] = {
     "partition": ("queue", str),
     "chdir": ("workdir", str),
     "array": ("array", str),
+    "dependency": ("dependency", parse_dependency),
+    "begin": ("not_before", lambda text: parse_moment(text, datetime.now().astimezone())),
     "output": ("output", str),
     "error": ("error", str),
 }
@@ -63,6 +71,8 @@ _LETTERS = {
     "p": "partition",
     "D": "chdir",
     "a": "array",
+    "d": "dependency",
+    "b": "begin",
     "o": "output",
     "e": "error",
 }

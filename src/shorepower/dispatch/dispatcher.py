@@ -36,6 +36,7 @@ from .footprint import Footprint, footprint_of
 from .fresh import Fresh
 from .gate import Gate
 from .handover import Handover
+from .held import Held
 from .leftovers import Leftovers
 from .news import News
 from .output import Output
@@ -118,6 +119,7 @@ class Dispatcher:
         self._fetch = Fetch(store)
         self._tokens = Tokens(store, clock)
         self._patience = Patience(store, self._leftovers, settings, clock, self._news)
+        self._held = Held(store, self._leftovers, settings, clock, self._news)
         self._watches = {
             name: Watch(cluster, store, self._standing, places, settings, clock, self._news)
             for name, cluster in clusters.items()
@@ -129,6 +131,7 @@ class Dispatcher:
         await to_thread.run_sync(self._blobs.prepare)
         await self._leftovers.sweep_secrets()
         stop_hearing = self._store.subscribe(self._news.hear)
+        stop_holding = self._store.subscribe(self._held.hear)
         try:
             async with create_task_group() as tg:
                 for name, cluster in self._clusters.items():
@@ -138,11 +141,13 @@ class Dispatcher:
                     await self._start_loops(tg, name, cluster)
                 await tg.start(partial(_start, self._files.run), name="collect")
                 await tg.start(partial(_start, self._patience.run), name="give up")
+                await tg.start(partial(_start, self._held.run), name="release")
                 tg.start_soon(self._expire.run, name="expire")
                 tg.start_soon(self._leftovers.sweep_work, name="sweep")
                 task_status.started()
         finally:
             stop_hearing()
+            stop_holding()
 
     async def _start_loops(self, tg: anyio.abc.TaskGroup, name: str, cluster: Cluster) -> None:
         store, places, settings = self._store, self._places, self._settings
@@ -171,6 +176,7 @@ class Dispatcher:
         self._expire.uploads.over(caller.user)
         if new:
             self._patience.add(job, spec)
+            self._held.add(job, spec)
         return job, new
 
     async def job(

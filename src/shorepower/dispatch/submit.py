@@ -12,6 +12,7 @@ from pathlib import Path
 
 import anyio
 from anyio import CapacityLimiter, to_thread
+from msgspec.structs import replace
 
 from ..files.blobs import BlobStore
 from ..files.stage import missing_objects
@@ -21,12 +22,14 @@ from ..model.check import check
 from ..model.cluster import ClusterInfo
 from ..model.errors import Conflict, Fault, InvalidRequest, StorageFault
 from ..model.job import Job, JobSpec, Submission, encode_spec, job_id_from, submission_id
-from ..model.lifecycle import Attempt, Reason, State
+from ..model.lifecycle import Attempt, Phase, Reason, State
 from ..model.tasks import TaskSet
 from ..store.contract import Store, Transaction
 from .access import may_submit
 from .fresh import Fresh
 from .gate import Gate
+from .held import QUEUED_WHY
+from .holding import dependency_faults, hold_of
 from .orders import FACTS
 from .owned import Owned
 from .places import Places
@@ -72,6 +75,8 @@ class Intake:
             faults = [*check(spec, clusters), *_check_request(spec, secrets, key)]
             if not faults:
                 faults += await self._check_tree(spec, caller)
+            if spec.after:
+                faults += await self._store.read(lambda view: dependency_faults(view, spec, caller.user))
             if faults:
                 if key is not None and (known := await self._known(caller, key, digest)):
                     return known, False  # it was right when it was recorded
@@ -80,7 +85,8 @@ class Intake:
             kept = await self._record(job, spec, key, digest, secrets)
         if kept.id != job.id:
             return kept, False
-        self._fresh[spec.cluster].offer(kept, spec, _first(kept))
+        if kept.reason is Reason.QUEUED:
+            self._fresh[spec.cluster].offer(kept, spec, _first(kept))
         return kept, True
 
     async def _record(
@@ -130,9 +136,12 @@ def record(tx: Transaction, job: Job, spec: JobSpec, key: str | None, digest: by
         known = tx.job(found[0])
         if known is not None:
             return known
+    hold = hold_of(tx, spec, job.created_at)
+    if hold is not None:
+        job = replace(job, reason=Reason.HELD if hold.never else hold.reason, why=hold.why)
     tx.insert_job(job, spec, key=key, body_digest=digest)
     first = _first(job)
-    tx.put_submission(first)
+    tx.put_submission(first if hold is None else replace(first, phase=Phase.HELD))
     if not job.array:  # of the tasks of an array, only what happened to them is written
         tx.put_attempt(Attempt(job=job.id, submission=first.id, reason=job.reason))
     tx.append_event(job.created_at, "job.submitted", job, {"state": job.state, "name": job.name})
@@ -170,7 +179,7 @@ def _new_job(spec: JobSpec, caller: Caller, now: datetime) -> Job:
         script=spec.script,
         state=State.PENDING,
         reason=Reason.QUEUED,
-        why="waiting to be handed over",
+        why=QUEUED_WHY,
         created_at=now,
         resources=spec.resources,
         tags=spec.tags,

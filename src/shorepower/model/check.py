@@ -20,6 +20,7 @@ _MOST_FAULTS = 100
 """Of one list."""
 _FACTS = "SHOREPOWER_"  # Source: the contract, §3.
 _ENV_LIMIT_BYTES = 1 << 20
+_MOST_AFTER = 1000
 _LONGEST_S = 10 * 366 * 86_400
 _ARG_LIMIT_BYTES = 128 << 10  # Source: execve(2), MAX_ARG_STRLEN, one argument or variable.
 
@@ -96,6 +97,10 @@ def _check_shape(spec: JobSpec) -> Iterable[Fault]:
         yield Fault("v", f"version {spec.v} is of a later shorepower; this one knows version 1")
     if spec.within_s is not None and not 0 < spec.within_s <= _LONGEST_S:
         yield Fault("within_s", "give up after more than 0 s, and within 10 years")
+    if len(spec.after) > _MOST_AFTER:
+        yield Fault("after", f"a job comes after at most {_MOST_AFTER:,} others")
+    if spec.not_before is not None and spec.not_before.tzinfo is None:
+        yield Fault("not_before", "a moment has a time zone: 2026-12-01T14:00:00Z")
     if spec.resources.wall_time_s is not None and spec.resources.wall_time_s > _LONGEST_S:
         yield Fault("resources.wall_time_s", "a time limit is at most 10 years")
     if not 0 <= spec.grace_s <= 3600:

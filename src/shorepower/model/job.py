@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from .array import ArraySpec
 from .decoding import json_decoder
+from .dependency import Dependency
 from .lifecycle import Operation, Phase, Reason, State
 from .payload import Payload
 from .resources import Resources
@@ -137,6 +138,10 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     umask: int = 0o022
     within_s: float | None = None
     """Give up when not started after this many seconds."""
+    after: tuple[Dependency, ...] = ()
+    """What must have happened before it starts."""
+    not_before: datetime | None = None
+    """It does not start earlier; aware."""
     array: ArraySpec | None = None
     """Many tasks, each its own process; None is one task."""
     input: Payload | None = None

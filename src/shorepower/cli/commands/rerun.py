@@ -67,7 +67,7 @@ def _changed(spec: JobSpec, asked: dict[str, Any]) -> JobSpec:
         gpu_count=gpus[0],
         gpu_type=gpus[1],
     )
-    return replace(spec, resources=resources, queue=asked["queue"] or spec.queue)
+    return replace(spec, resources=resources, queue=asked["queue"] or spec.queue, after=(), not_before=None)
 
 
 def _sized(client: Client, spec: JobSpec, auto: frozenset[str]) -> tuple[JobSpec, Need | None]:
