@@ -35,8 +35,7 @@ def measure() -> Iterator[Row]:
         if parallel := gnu_parallel():
             peers["GNU parallel"] = fed(parallel, "--will-cite", f"-j{CPUS}", "true")
         if hq := opened.enter_context(hyperqueue(here.root)):
-            words = ["submit", f"--array=1-{TASKS}", "--stdout=none", "--stderr=none", "--wait", "true"]
-            peers["HyperQueue"] = lambda: subprocess.run([*hq, *words], check=True, capture_output=True)
+            peers["HyperQueue"] = lambda: hq(TASKS)
         there = {name: act for name, act in peers.items() if act is not None}
         taken = in_turns(ROUNDS, ours, *there.values())
     rate, *rest = [TASKS / took for took in taken]

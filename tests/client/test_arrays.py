@@ -93,7 +93,7 @@ def test_whole_commands_when_nothing_else_is_to_run(name: str, data: bytes) -> N
         (
             "a.csv",
             b"a,b\n1\n1,2\n1,2,3\n",
-            [", line 2: there are 1 values for 2", ", line 4: there are 3 values"],
+            [", line 2: 1 value for 2 columns", ", line 4: 3 values for 2"],
         ),
         ("a.csv", b'a,b\n1,2\n"x"y,2\n', [", line 3: this is no CSV"]),
         (
@@ -197,6 +197,9 @@ def test_a_script_can_ask_for_its_array_and_options_win() -> None:
     ("given", "told"),
     [
         ({"max_parallel": 3}, ["--max-parallel is for arrays"]),
+        ({"array": ""}, ["-a: '' names no tasks"]),
+        ({"array": "", "said": "0-9"}, ["-a: '' names no tasks"]),
+        ({"array": "0-9", "max_parallel": 0}, ["--max-parallel: at least one task runs at a time"]),
         ({"array": "9-1"}, ["-a: in '9-1' the first index is above"]),
         ({"said": "x"}, ["#SBATCH --array: 'x' names no tasks"]),
         (
@@ -243,6 +246,8 @@ def test_programs_say_it_with_their_own_values() -> None:
     }  # fmt: skip
     assert array_text(range(0, 10, 2)) == "0-8:2"
     assert array_text("0-9%2") == "0-9%2"
+    with pytest.raises(ValueError, match="lr: None is no value"):
+        grid_of({"lr": [0.1, None]})
     for wrong in (100, [], [-1], ["a"]):
         with pytest.raises(ValueError, match=r"range\(100\)"):
             array_text(wrong)

@@ -70,6 +70,8 @@ def test_only_tasks_that_there_are(client: Client, job: str) -> None:
     assert tasks.chosen(client, found, "0-5") == [1, 3, 5]
     with pytest.raises(NotFound, match="its tasks are 1-9:2"):
         tasks.chosen(client, found, "2,4")
+    with pytest.raises(NotFound, match=r"no task 2,99 in .*; its tasks are 1-9:2"):
+        tasks.chosen(client, found, "1,2,99")
 
 
 def test_a_page_is_asked_for_as_it_is_wanted(client: Client, front: FrontThread, job: str) -> None:

@@ -149,6 +149,8 @@ async def test_tasks_stopped_before_the_array_is_handed_over_never_start(fakes):
     cluster = fakes.clusters["fake"]
     early = fakes.dispatcher()
     job, _ = await early.submit(sweep(6, argv=("fake",)), ALICE)
+    with pytest.raises(InvalidRequest, match="has no task 9; its tasks are 0 to 5"):
+        await early.control(job.id, Operation.STOP, ALICE, tasks="1,9")
     told = await early.control(job.id, Operation.STOP, ALICE, tasks="1,4-5")
     assert told.counts == {State.PENDING: 3, State.CANCELED: 3}
     with pytest.raises(Conflict, match="ended"):

@@ -71,6 +71,10 @@ def wait_for(file: str):
     return file
 
 
+def named(client: Client, name: str) -> list[str]:
+    return [job.id for job in client.jobs().jobs if job.name == name]
+
+
 # calls
 
 
@@ -318,6 +322,26 @@ def test_an_executor_is_one_of_concurrent_futures(place: Place, client: Client, 
     assert called == [futures[0]]
     with pytest.raises(RuntimeError):
         executor.submit(pow, 2, 2)
+
+
+def test_cancelling_an_asynchronous_call_stops_its_job(
+    place: Place, client: Client, tmp_path: Path
+) -> None:
+    async def work():
+        async with AsyncClient(environ=place.env) as many:
+            calling = asyncio.create_task(
+                many.with_options(name="cancelled").call(wait_for, str(tmp_path / "never"))
+            )
+            while not named(client, "cancelled"):  # noqa: ASYNC110 - a server of its own tells of it
+                await asyncio.sleep(0.01)
+            calling.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await calling
+
+    asyncio.run(asyncio.wait_for(work(), LIMIT_S))
+
+    (job,) = named(client, "cancelled")
+    assert client.wait(job).state is State.CANCELED
 
 
 def test_futures_are_cancelled_while_they_wait(client: Client, tmp_path: Path) -> None:

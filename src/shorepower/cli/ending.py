@@ -127,9 +127,12 @@ def _about_tasks(job: Job) -> list[str]:
 
 
 def results_fault(job: Job) -> list[str]:
-    """That not all of it could be collected, and why."""
-    if job.results.state in (ResultsState.PARTIAL, ResultsState.FAILED):
-        return [f"results: {job.results.why or job.results.state.value}; the working folder is kept"]
+    """That not all of it could be collected, and why; that it may not be what it seems."""
+    results = job.results
+    if results.state in (ResultsState.PARTIAL, ResultsState.FAILED):
+        return [f"results: {results.why or results.state.value}; the working folder is kept"]
+    if job.array and results.state is ResultsState.READY and results.why:
+        return [f"{results.why}: the other tasks may have read it changed; copy a file that was sent first"]
     return []
 
 

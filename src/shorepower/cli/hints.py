@@ -12,10 +12,12 @@ from .render.figures import listed, short_id
 
 if TYPE_CHECKING:
     from ..client.prepare import Prepared
+    from ..client.view import ProjectView
 
-__all__ = ["hints", "rerun_hint", "unpassed"]
+__all__ = ["hints", "refused_writes", "rerun_hint", "unpassed"]
 
 _SCRIPT_LIMIT_BYTES = 1 << 20
+_MOST_LINES = 100
 # How Python, R, Julia and shells read a variable.
 _READS = re.compile(
     r"""environ(?:\.get)?[\[(]\s*["'](\w+)["']|getenv\(\s*["'](\w+)["']|ENV\[\s*["'](\w+)["']|\$\{?([A-Z_][A-Z0-9_]*)"""
@@ -30,6 +32,9 @@ def hints(job: Job, prepared: Prepared, tail: bytes, environ: Mapping[str, str])
         named = [one.path for one in prepared.view.not_sent if not one.linked and _names(text, one.path)]
         if named:
             found.append(f"its output names what was not sent: {listed(named)}; --include sends it")
+        if job.array and (refused := refused_writes(text, prepared.view)):
+            share = f"all tasks share what was sent, and none may write to it: {listed(refused)}"
+            found.append(f"{share}; write to another file, or move a new one into its place")
     if job.state is State.FAILED and job.reason is Reason.EXIT_CODE and prepared.found.script:
         given = {*prepared.spec.env, *prepared.spec.secrets}
         if missing := unpassed(_source(prepared), given, environ):
@@ -61,6 +66,17 @@ def _names(text: str, path: str) -> bool:
     """Whether output names a path, as a whole."""
     bare = path.rstrip("/")
     return bool(bare) and re.search(rf"(?<![\w.-]){re.escape(bare)}(?![\w-])", text) is not None
+
+
+def refused_writes(text: str, view: ProjectView) -> list[str]:
+    """What was sent and could not be opened for writing, by the output: relative to where a task starts."""
+    lines = [line for line in text.splitlines() if "ermission denied" in line][-_MOST_LINES:]
+    if not lines:
+        return []
+    words = {word.removeprefix("./") for line in lines for word in re.split(r"[\s'\"‘’:]+", line)}
+    top = f"{view.workdir}/" if view.workdir else ""
+    sent = (path.removeprefix(top) for path, item in view.files() if item.kind == "file")
+    return sorted(words & set(sent))
 
 
 def _source(prepared: Prepared) -> str:

@@ -263,7 +263,7 @@ def options_of(
         command=command,
         array=given.get("array"),
         grid=read.grid(),
-        array_file=Path(given["array_file"]) if given.get("array_file") else None,
+        array_file=Path(given["array_file"]) if given.get("array_file") is not None else None,
         max_parallel=read.amount("--max-parallel", "max_parallel", _at_least_one),
         **read.resources(),
     )

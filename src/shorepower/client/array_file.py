@@ -22,6 +22,7 @@ from msgspec import Struct
 from ..model.array import MOST_TASKS
 from ..model.errors import Fault, InvalidRequest
 from ..model.parameters import parameter_fault
+from ..model.resources import counted
 from ..model.tree import CHUNK_BYTES, digest_of
 from .names import shown
 
@@ -249,7 +250,7 @@ def _csv(
                 if not _header(line, names, faults):
                     return
             elif len(values) != len(names):
-                faults.add(line, f"there are {len(values)} values for {len(names)} columns")
+                faults.add(line, f"{counted(len(values), 'value')} for {counted(len(names), 'column')}")
             else:
                 yield line, {"env": dict(zip(names, values, strict=True))}
     except csv.Error as error:

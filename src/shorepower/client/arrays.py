@@ -68,13 +68,15 @@ def plan_array(
     indices, max_parallel = options.array, options.max_parallel
     grid, file = options.grid, options.array_file
     swept = bool(grid) or file is not None
-    text = indices or (None if swept else said)
+    text = indices if indices is not None or swept else said
     if text is None and not swept:
         raise InvalidRequest(
             [Fault("--max-parallel", "--max-parallel is for arrays: give -a, --grid or --array-file too")]
         )
     faults: list[Fault] = []
-    ranges, at_once = _ranges(text, "-a" if indices else "#SBATCH --array", faults)
+    ranges, at_once = _ranges(text, "#SBATCH --array" if indices is None else "-a", faults)
+    if max_parallel is not None and max_parallel < 1:
+        faults.append(Fault("--max-parallel", "--max-parallel: at least one task runs at a time"))
     if grid and file is not None:
         faults.append(Fault("--grid", "--grid and --array-file are two sources of parameters; give one"))
     if str(file) == "-" and options.stdin == "-":
@@ -99,7 +101,7 @@ def plan_array(
         rows=tuple(blob.digest for blob in rows.blobs) if rows is not None else (),
         row_count=rows.count if rows is not None else 0,
     )
-    replaced = swept and said and not indices
+    replaced = swept and said and indices is None
     notes = (f"#SBATCH --array={said} gives way to --grid or --array-file",) if replaced else ()
     return ArrayPlan(spec=spec, rows=rows, notes=notes)
 
@@ -129,10 +131,17 @@ def grid_of(given: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
         if isinstance(values, str):
             grid[name] = _split(values)
         elif isinstance(values, Iterable):
-            grid[name] = tuple(map(str, values))
+            grid[name] = tuple(map(str, _given(name, values)))
         else:
             raise ValueError(f"{name}: give a list of values")  # noqa: TRY004 - as for any other value
     return grid
+
+
+def _given(name: str, values: Iterable[object]) -> Iterable[object]:
+    for value in values:
+        if value is None:
+            raise ValueError(f"{name}: None is no value of a variable")
+        yield value
 
 
 def array_text(given: object) -> str:

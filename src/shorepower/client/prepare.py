@@ -157,7 +157,8 @@ class _Preparation:
 
     def _plan_array(self, own_stdin: BinaryIO | None) -> ArrayPlan | None:
         options, said = self.options, self.directives.array
-        if not (options.array or options.grid or options.array_file or options.max_parallel or said):
+        asked = (options.array, options.array_file, options.max_parallel, said)
+        if not options.grid and all(one is None for one in asked):
             return None
         from .arrays import plan_array
 

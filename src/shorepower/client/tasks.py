@@ -170,15 +170,19 @@ def _ranges(indices: str) -> tuple[Range, ...]:
 
 
 def chosen(client: Client, job: Job, indices: str) -> list[int]:
-    """The indices of the tasks that there are among those named. Raises NotFound for none."""
+    """The indices of the tasks that there are among those named. Raises NotFound for none, and for one that
+    is named by itself and is not there."""
     array = client.spec(needs_array(job).id).array
     found: list[int] = []
+    lacking: list[int] = []
     if array is not None:
-        numbering = Numbering(array.ranges)
-        found = [numbering.index(place) for place in numbering.positions(parse_indices(indices)[0])]
-    if not found:
+        numbering, wanted = Numbering(array.ranges), parse_indices(indices)[0]
+        found = [numbering.index(place) for place in numbering.positions(wanted)]
+        lacking = numbering.lacking(wanted)
+    if lacking or not found:
         known = spell_indices(array.ranges) if array else ""
-        raise NotFound(f"no task {indices} in {job.name} ({job.id[:5]}); its tasks are {known}")
+        which = ",".join(map(str, lacking)) if found else indices
+        raise NotFound(f"no task {which} in {job.name} ({job.id[:5]}); its tasks are {known}")
     return found
 
 

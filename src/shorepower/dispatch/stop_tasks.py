@@ -21,7 +21,8 @@ _LONGEST = 200
 
 
 def named_tasks(job: Job, spec: JobSpec, text: str) -> TaskSet:
-    """The positions of ``3-5,9``. Raises InvalidRequest for what names no task of the job."""
+    """The positions of ``3-5,9``; a range may reach over gaps and ends. Raises InvalidRequest for what
+    names no task of the job."""
     if spec.array is None:
         raise InvalidRequest([Fault("tasks", f"job {job.id} is no array: it has no tasks to name")])
     try:
@@ -30,9 +31,11 @@ def named_tasks(job: Job, spec: JobSpec, text: str) -> TaskSet:
         raise InvalidRequest([Fault("tasks", str(error))]) from None
     if most is not None:
         raise InvalidRequest([Fault("tasks", "% is for submitting; name tasks as 3-5,9")])
-    found = Numbering(spec.array.ranges).positions(ranges)
-    if not found:
-        raise InvalidRequest([Fault("tasks", f"job {job.id} has no task {text}; {_extent(spec.array)}")])
+    numbering = Numbering(spec.array.ranges)
+    found, lacking = numbering.positions(ranges), numbering.lacking(ranges)
+    if lacking or not found:
+        which = ",".join(map(str, lacking)) if found else text
+        raise InvalidRequest([Fault("tasks", f"job {job.id} has no task {which}; {_extent(spec.array)}")])
     return found
 
 

@@ -123,6 +123,10 @@ class Numbering:
                 at += 1
         return TaskSet.joined(sorted(spans))
 
+    def lacking(self, wanted: Iterable[Range]) -> list[int]:
+        """Those named one by one that are no task; a range may reach over gaps and ends."""
+        return [one.first for one in wanted if one.first == one.last and not self.positions([one])]
+
 
 def _common(tasks: Range, start: int, wanted: Range) -> Iterable[tuple[int, int]]:
     """The spans of positions, counted from ``start``, of the tasks of one range that are wanted."""

@@ -91,6 +91,21 @@ def test_a_large_argument_is_never_there_twice() -> None:
     assert peak < size / 2
 
 
+@pytest.mark.parametrize("wrap", [bytes, lambda data: [bytes(data)], pickle.PickleBuffer])
+def test_the_large_items_of_a_map_are_never_there_twice(wrap) -> None:
+    shelf, size = Shelf(), 8 << 20
+    values = [wrap(bytearray([number]) * size) for number in range(8)]
+
+    tracemalloc.start()
+    made, count = payload.map_input(same, zip(values, strict=True), one_task)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert (count, made.size_bytes > 8 * size) == (8, True)
+    assert peak < size
+    assert len(shelf.deliver(made).blobs) >= 8
+
+
 @pytest.mark.parametrize(
     ("args", "kwargs", "told"),
     [

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from shorepower.client.python import payload, tree
+from shorepower.client.python.errors import RemoteError
 from shorepower.client.python.outcome import error_of, loaded
 from shorepower.client.python.tree import runner_tree
 from support.calling import Stage, one_task
@@ -55,6 +56,18 @@ class Awkward(Exception):
 
     def __init__(self, one: int, two: int) -> None:
         super().__init__(f"{one} and {two}")
+        self.one = one
+
+
+class Keyed(Exception):
+    def __init__(self, one: int, *, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+        self.one = one
+
+
+class Stubborn(Awkward):
+    def __reduce__(self) -> tuple:
+        raise RuntimeError("not I")
 
 
 def double(value):
@@ -67,6 +80,10 @@ def uses_another(value):
 
 def fail(error):
     raise error
+
+
+def fail_by(kind):
+    raise kind(1, two=2)
 
 
 def test_nothing_of_ours_is_importable_there(stage: Stage) -> None:
@@ -146,14 +163,37 @@ def test_an_exception_comes_with_its_traceback(stage: Stage) -> None:
     assert "Refused" in ran.stderr
 
 
+@pytest.mark.parametrize("kind", [Awkward, Keyed, Stubborn])
+def test_an_exception_whose_own_pickle_does_not_come_back_is_made_without_it(stage: Stage, kind) -> None:
+    error = error_of(stage.call(fail_by, kind).error)
+
+    assert type(error) is kind
+    assert (str(error), error.args, error.one) == ("1 and 2", ("1 and 2",), 1)
+    assert "in fail_by" in str(error.__cause__)
+
+
+def test_what_cannot_travel_of_an_exception_is_left_behind_and_named(stage: Stage) -> None:
+    def locked():
+        error = ValueError("busy")
+        error.lock, error.code = threading.Lock(), 7
+        raise error
+
+    error = error_of(stage.call(locked).error)
+
+    assert (type(error), error.args, error.code) == (ValueError, ("busy",), 7)
+    assert not hasattr(error, "lock")
+    assert error.__notes__ == ["its 'lock' stayed in the job: it cannot be pickled"]
+    assert isinstance(error.__cause__, RemoteError)
+
+
 def test_an_exception_that_does_not_come_back_is_told_in_words(stage: Stage) -> None:
     def awkward():
-        raise Awkward(1, 2)
+        raise ValueError(threading.Lock())
 
     error = error_of(stage.call(awkward).error)
 
     assert type(error).__name__ == "RemoteError"
-    assert str(error).startswith(f"{__name__}.Awkward: 1 and 2")
+    assert str(error).startswith("ValueError: <unlocked _thread.lock object")
     assert "in awkward" in error.traceback
 
 

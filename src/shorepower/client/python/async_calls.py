@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from ...model.errors import ShorepowerError
 
 if TYPE_CHECKING:
     from ..handle import JobHandle
@@ -18,6 +22,8 @@ T = TypeVar("T")
 
 WAIT_S = 10.0
 """One wait; one that was cancelled holds its thread for no longer."""
+STOP_S = 10.0
+"""How long a cancelled call waits until its job's stop is on record."""
 _OVER = object()
 
 
@@ -28,9 +34,20 @@ class AsyncCalls:
         self._calls, self._in_thread = calls, in_thread
 
     async def call(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
-        """See `Client.call`. Cancelling ends the waiting; the job goes on."""
-        handle = await self.spawn(function, *args, **kwargs)
-        return (await self._outcome(handle)).get()
+        """See `Client.call`. Cancelling stops the job: nobody has it in hand any more."""
+        spawning = asyncio.ensure_future(self.spawn(function, *args, **kwargs))
+        try:
+            handle = await asyncio.shield(spawning)
+            return (await self._outcome(handle)).get()
+        except asyncio.CancelledError:
+            with suppress(ShorepowerError, OSError, RuntimeError, TimeoutError):
+                await asyncio.wait_for(self._stop(spawning), STOP_S)
+            raise
+
+    async def _stop(self, spawning: asyncio.Future[JobHandle]) -> None:
+        """It may be on its way still. RuntimeError: the client was closed."""
+        handle = await spawning
+        await self._in_thread(handle.stop)
 
     async def spawn(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> JobHandle:
         """See `Client.spawn`."""

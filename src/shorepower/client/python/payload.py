@@ -158,7 +158,7 @@ def _items(items: Iterable[tuple[Any, ...]]) -> tuple[list[Part], list[int]]:
     with by_value():
         for number, args in enumerate(items):
             try:
-                if all(type(value) in _PLAIN for value in args):
+                if all(type(value) in _PLAIN and not _is_large(value) for value in args):
                     sink.write(pickle.dumps(args, 5))
                 else:
                     pickler.dump(args)
@@ -170,6 +170,10 @@ def _items(items: Iterable[tuple[Any, ...]]) -> tuple[list[Part], list[int]]:
             done = len(sink.parts)
             offsets.append(at)
     return _joined(sink.parts), offsets
+
+
+def _is_large(value: object) -> bool:
+    return type(value) is bytes and len(value) >= _BUFFER_BYTES
 
 
 def _joined(parts: Sequence[Part]) -> list[Part]:

@@ -304,14 +304,40 @@ def record_warnings(log, item):
 
 
 def _pickled_error(error):
-    """The parts of an exception's pickle; None when it would not come back as it is."""
+    """The parts of an exception's pickle; None when it would not come back."""
+    return _back(error, error) or _back(Remade(error), error)
+
+
+def _back(sent, error):
+    """The pickle of what becomes the exception again; None when it does not."""
     try:
-        sections = dump(error)
+        sections = dump(sent)
         whole = b"".join(bytes(part) for part in sections[0])
         again = unpickle(io.BytesIO(whole), [buffer[0] for buffer in sections[1:]])
     except BaseException:
         return None
-    return [whole] if type(again) is type(error) and len(sections) == 1 else None
+    same = type(again) is type(error) and len(sections) == 1
+    return [whole] if same and (sent is error or _message(again) == _message(error)) else None
+
+
+class Remade:
+    """Comes back as the exception, without a call of its ``__init__``: that of many takes other arguments
+    than they hand to Exception's. What cannot be pickled of it is left out."""
+
+    def __init__(self, error):
+        self._error = error
+
+    def __reduce__(self):
+        kept, notes = {}, list(getattr(self._error, "__notes__", ()))
+        for name, value in vars(self._error).items():
+            try:
+                dump(value)
+                kept[name] = value
+            except BaseException:
+                notes.append("its %r stayed in the job: it cannot be pickled" % name)
+        if notes:
+            kept["__notes__"] = notes
+        return BaseException.__new__, (type(self._error), *self._error.args), kept
 
 
 def _traceback(error, skip):
