@@ -18,6 +18,7 @@ from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from shorepower.clusters.fake import FakeCluster
 from shorepower.dispatch.dispatcher import TaskFilter
@@ -109,14 +110,18 @@ class Disorder(RuleBasedStateMachine):
         other = which.choice(list(self.jobs))
         spec = a_spec(argv=("fake", "out:a", "hang"), after=(Dependency(job=other, wants=wants),))
 
-        async def submit() -> str | None:
+        async def submit() -> str:
             try:
-                return (await self.dispatcher.submit(spec, ALICE))[0].id
-            except InvalidRequest:
-                return None  # what it is to come after has failed already
+                job, _ = await self.dispatcher.submit(spec, ALICE)
+                self.after[job.id] = (other, wants)
+            except (
+                InvalidRequest
+            ):  # what it is to come after has failed already: one that comes after nothing
+                job, _ = await self.dispatcher.submit(replace(spec, after=()), ALICE)
+            return job.id
 
-        if (job := self._do(submit)) is not None:
-            self.jobs[job], self.asked[job], self.after[job] = 0, set(), (other, wants)
+        job = self._do(submit)
+        self.jobs[job], self.asked[job] = 0, set()
 
     @precondition(lambda self: self.tasks)
     @rule(which=st.randoms(use_true_random=False), operation=st.sampled_from(["stop", "kill"]))
