@@ -139,8 +139,8 @@ def test_large_buffers_take_their_own_size() -> None:
 
 
 def test_memory_of_a_pickle_goes_back_as_it_is_read() -> None:
-    """In a process of its own, as the system counts it; what ``getrusage`` tells would be that of the process
-    that started it, if that is larger. Source: fs/exec.c, exec_mmap."""
+    """In a process of its own, as the system counts it; what ``getrusage`` tells would be the peak of the
+    process that started it, if that is larger. Source: fs/exec.c, exec_mmap."""
     size_mib = 320
     script = f"""
 import json
