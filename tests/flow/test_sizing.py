@@ -58,3 +58,16 @@ def test_a_call_has_no_earlier_runs_to_go_by(place: Place) -> None:
         pytest.raises(InvalidRequest, match="auto is not for calls"),
     ):
         client.with_options(memory="auto")
+
+
+def test_more_memory_than_asked_for_is_137_with_both_figures(place: Place) -> None:
+    place.write("hungry.py", HUNGRY.replace("time.sleep(1.5)", "time.sleep(60)"))
+    done = place.shore("run", "-m", "64", "hungry.py")
+    assert done.code == 137, done
+    told = re.search(r"out of memory after .*: asked 64 MiB, reached ([\d.]+) MiB when it was", done.stderr)
+    assert told, done
+    assert float(told[1]) > 64
+    assert re.search(r"try: shore rerun \w+ -m 128M", done.stderr), done
+    again = place.shore("run", "-m", "auto", "-t", "5s", "hungry.py")
+    assert "; 64 MiB was not enough" in again.stderr
+    assert again.code == 124, again

@@ -100,7 +100,7 @@ class LocalCluster(Cluster):
             gpu_types=tuple(sorted({gpu.kind for gpu in machine.gpus if gpu.kind})),
             cpus_free=max(0, queue.cpus_free) / 1000,
             memory_free_mib=max(0, queue.memory_free_mib),
-            capabilities=Capabilities(enforces_memory=False),
+            capabilities=Capabilities(enforces_memory=True),
         )
 
     def watch(self) -> AsyncIterator[Sequence[Observation]]:

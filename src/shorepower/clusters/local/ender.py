@@ -13,7 +13,7 @@ from ...model.lifecycle import Reason, State
 from ..records import Note
 from .job import Ending, LocalJob, Site, Stage
 
-__all__ = ["Ender"]
+__all__ = ["AT_ONCE", "Ender"]
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +22,8 @@ _FIRST_SIGNAL_S = 2.0
 _HUNDREDTH_S = 0.01
 _LOOK_AGAIN_S = 0.05
 _KILL_AGAIN_S = 0.5
+AT_ONCE = (Reason.KILLED, Reason.OUT_OF_MEMORY)
+"""Causes that leave no time to clear up."""
 
 
 class Ender:
@@ -32,7 +34,8 @@ class Ender:
         """``begin`` starts a task that goes on in the background."""
 
     async def end(self, job: LocalJob, cause: Reason, grace_s: float) -> None:
-        """SIGTERM, and SIGKILL after the grace (at once when KILLED). Repeating it is harmless.
+        """SIGTERM, and SIGKILL after the grace; SIGKILL at once for a cause in `AT_ONCE`. Repeating it is
+        harmless.
 
         Why is written down before the first signal. Raises Unreachable while a start takes long.
         """
@@ -59,7 +62,7 @@ class Ender:
     def go_on(self, job: LocalJob, note: Note) -> None:
         """Go on with what a server before this one has begun."""
         passed_s = max(0.0, (self._site.clock.now() - note.at).total_seconds())
-        left_s = 0.0 if note.cause is Reason.KILLED else max(0.0, job.order.grace_s - passed_s)
+        left_s = 0.0 if note.cause in AT_ONCE else max(0.0, job.order.grace_s - passed_s)
         job.ending = Ending(note.cause, self._site.clock.steady() + left_s, note.up_cs)
         self._begin(self.carry_out, job)
 
@@ -94,7 +97,7 @@ class Ender:
         assert ending is not None
         if uptime_cs() <= ending.up_cs:
             await anyio.sleep(_HUNDREDTH_S)  # so that the records tell who was first
-        if ending.cause is not Reason.KILLED:
+        if ending.cause not in AT_ONCE:
             await self._terminate(job, ending)
         clock, period_s = self._site.clock, self._site.settings.period_s
         while not job.gone.is_set() and (left_s := ending.kill_at - clock.steady()) > 0:

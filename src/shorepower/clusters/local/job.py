@@ -132,6 +132,8 @@ class LocalJob:
         self.usage = Usage()
         self.exit_code: int | None = None
         """The wrapper's own, where it was our child."""
+        self.too_much_mib = 0.0
+        """What it was last seen to take, if that is more memory than it asked for; else 0."""
         self.oom_before = 0
         self.said = ("", "")
         """Reason and sentence last told while it waited."""

@@ -9,7 +9,7 @@ import structlog
 
 from ...host.families import Family
 from ...host.processes import Process, send
-from ...model.lifecycle import Reason
+from .ender import AT_ONCE
 from .job import LocalJob, Settings, Site
 
 __all__ = ["Strays", "clear_up"]
@@ -38,7 +38,7 @@ async def clear_up(site: Site, job: LocalJob, *, lost: bool) -> None:
 def _steps(job: LocalJob, settings: Settings, *, lost: bool) -> list[tuple[int | None, float]]:
     """(signal or None, how long to wait then)."""
     kill = (signal.SIGKILL, _KILL_TAKES_S)
-    if lost or (job.ending is not None and job.ending.cause is Reason.KILLED):
+    if lost or (job.ending is not None and job.ending.cause in AT_ONCE):
         return [kill]
     if job.ending is not None:  # all of it has had its SIGTERM
         return [(None, settings.linger_s), kill]

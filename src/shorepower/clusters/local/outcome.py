@@ -47,6 +47,7 @@ _CAUSES = {
     Reason.STOPPED: (State.CANCELED, "it was stopped"),
     Reason.KILLED: (State.CANCELED, "it was killed"),
     Reason.TIME_LIMIT: (State.FAILED, "it ran longer than its time limit"),
+    Reason.OUT_OF_MEMORY: (State.FAILED, "it took more memory than it asked for"),
 }
 
 _LAUNCHES = {

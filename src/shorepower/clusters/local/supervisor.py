@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from ...host.processes import uptime_cs
 from ...model.errors import InvalidRequest, StateDirectoryFault, StorageFault, Unreachable
 from ...model.lifecycle import Reason, State
+from ...model.resources import format_memory
 from ..records import Exit, Fence, Launch, UnknownRecord
 from ..spool import Evidence
 from .find import find_out
@@ -231,7 +232,7 @@ class Supervisor:
         if record.code == _KILLED and seen.note is None:
             self._site.oom_kills = await self._site.file_work(oom_kills)
             starved = self._site.oom_kills > job.oom_before
-        return end_of(record, seen.note, out_of_memory=starved)
+        return _told_amounts(end_of(record, seen.note, out_of_memory=starved), job)
 
     async def _patiently(self, job: LocalJob, work: Callable[..., T], *args: object) -> T:
         """File work, again and again while the file system does not let us."""
@@ -243,6 +244,15 @@ class Supervisor:
                 log.warning("records not readable; trying again", job=job.name, cause=str(fault))
             await anyio.sleep(wait_s)
             wait_s = min(wait_s * 2, _RETRY_MOST_S)
+
+
+def _told_amounts(end: End, job: LocalJob) -> End:
+    """Of one that was out of memory: what it asked for, and what it was seen to reach."""
+    asked_mib = job.order.resources.memory_mib
+    if end.reason is not Reason.OUT_OF_MEMORY or not asked_mib:
+        return end
+    reached = format_memory(job.too_much_mib or job.usage.peak_memory_mib)
+    return replace(end, why=f"asked {format_memory(asked_mib)}, reached {reached} when it was ended")
 
 
 def _from_the_kernel(job: LocalJob, now: datetime) -> Exit | None:
