@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-import pty
 import re
 import select
 import signal
 import struct
+import subprocess
 import termios
 import time
 from collections.abc import Mapping, Sequence
@@ -31,14 +31,18 @@ class Terminal:
         self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, *, columns: int = 100
     ) -> None:
         self.seen = ""
-        self.pid, self._fd = pty.fork()
-        if self.pid == 0:
-            try:
-                os.chdir(cwd)
-                os.execvpe(argv[0], list(argv), dict(env))
-            finally:
-                os._exit(127)
-        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+        self._fd, other = os.openpty()
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        # Not by a fork of this process, whose other threads may hold locks: setsid becomes the program,
+        # with this terminal as its own. Source: setsid(1), --ctty.
+        try:
+            process = subprocess.Popen(
+                ["setsid", "--ctty", *argv], env=dict(env), cwd=cwd, stdin=other, stdout=other, stderr=other
+            )
+        finally:
+            os.close(other)
+        process.returncode = 0  # `end` waits for it
+        self.pid = process.pid
 
     def expect(self, text: str, limit_s: float = 30.0) -> str:
         """Everything seen, once it holds this text."""
