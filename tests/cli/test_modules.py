@@ -95,6 +95,7 @@ def test_version_and_help_load_click_and_nothing_else(tmp_path: Path, words: lis
     "words",
     [
         ["ps"],
+        ["top"],
         ["show", "x"],
         ["logs", "x"],
         ["submit", "--", "true"],

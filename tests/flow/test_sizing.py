@@ -1,6 +1,7 @@
 """What earlier runs of a script used is shown, and asked for by it."""
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,3 +72,17 @@ def test_more_memory_than_asked_for_is_137_with_both_figures(place: Place) -> No
     again = place.shore("run", "-m", "auto", "-t", "5s", "hungry.py")
     assert "; 64 MiB was not enough" in again.stderr
     assert again.code == 124, again
+
+
+def test_top_shows_what_runs_and_what_it_takes(place: Place) -> None:
+    place.write("hungry.py", HUNGRY.replace("time.sleep(1.5)", "time.sleep(60)"))
+    job = place.shore("submit", "-m", "512", "-c", "1", "hungry.py").stdout.strip()
+    deadline = time.monotonic() + 60
+    while not (told := re.search(r"([\d.]+) MiB of 512 MiB", place.shore("top").stdout)):
+        assert time.monotonic() < deadline
+    assert float(told[1]) > 0
+    (shown,) = place.shore("top", "--json").json["jobs"]
+    assert (shown["id"], shown["state"]) == (job, "RUNNING")
+    place.shore("kill", job)
+    place.shore("wait", job)
+    assert place.shore("top").stdout.splitlines()[-1] == "nothing runs"

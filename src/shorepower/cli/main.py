@@ -25,6 +25,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "See": {
         "ps": ("ps", "List jobs."),
+        "top": ("top", "What running jobs take: cpus, memory, time."),
         "show": ("show", "Everything about a job."),
         "logs": ("logs", "What a job wrote; -f follows."),
         "wait": ("wait", "Wait for jobs to end."),

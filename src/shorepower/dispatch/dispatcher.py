@@ -20,7 +20,7 @@ from ..model.check import faults_of
 from ..model.cluster import ClusterInfo
 from ..model.errors import Fault, InvalidRequest
 from ..model.events import Event
-from ..model.job import Job, JobSpec, submission_id
+from ..model.job import Job, JobSpec
 from ..model.lifecycle import Attempt, Operation, State
 from ..model.output import OutputPiece
 from ..model.results import ExpiringResults, FileEntry
@@ -38,6 +38,7 @@ from .gate import Gate
 from .handover import Handover
 from .held import Held
 from .leftovers import Leftovers
+from .live import with_live
 from .news import News
 from .output import Output
 from .patience import Patience
@@ -207,9 +208,7 @@ class Dispatcher:
             job = replace(job, stale_since=info.stale_since)
         cluster = self._clusters.get(job.cluster)
         if cluster is not None and job.started_at is not None:
-            live = cluster.live().get(submission_id(job.id, job.attempt))
-            if live is not None:
-                job = replace(job, usage=live.usage or job.usage, progress=live.progress)
+            job = with_live(job, cluster.live())
         return job
 
     async def spec(self, name: str, caller: Caller) -> JobSpec:
