@@ -114,12 +114,12 @@ async def said(host, line, **more):
 
 
 async def test_a_program_is_its_users_with_three_descriptors_and_a_session_of_its_own(host, folder):
-    line = "id -u; pwd; umask; ls /proc/$$/fd | tr '\\n' ' '; echo; cut -d' ' -f6 /proc/$$/stat; echo $$"
+    line = "id -u; pwd; umask; cut -d' ' -f6 /proc/$$/stat; echo $$; ls /proc/$$/fd"
     leak = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(leak, True)
-    (uid, cwd, umask, fds, session, pid), end = await said(host, line, cwd=folder, umask=0o027)
+    (uid, cwd, umask, session, pid, *fds), end = await said(host, line, cwd=folder, umask=0o027)
     os.close(leak)
-    assert (uid, cwd, umask, fds.split()) == (str(host.uid), folder, "0027", ["0", "1", "2"])
+    assert (uid, cwd, umask, fds) == (str(host.uid), folder, "0027", ["0", "1", "2"])
     assert session == pid
     assert end.exit_code == 0
 
@@ -137,9 +137,13 @@ async def test_its_signals_are_at_their_defaults(host):
 
 
 async def test_niceness_is_added(host):
-    (plain,), _ = await said(host, "cut -d' ' -f19 /proc/self/stat")
-    (nicer,), _ = await said(host, "cut -d' ' -f19 /proc/self/stat", nice=5)
-    assert int(nicer) == min(19, int(plain) + 5)
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    with Pipe() as pipe:
+        for nice in (0, 5):
+            spawned = await host.spawn(pipe.spawn("exec sleep 600", nice=nice))
+            assert os.getpriority(os.PRIO_PROCESS, spawned.pid) == min(19, mine + nice)
+            os.kill(spawned.pid, signal.SIGKILL)
+            await ended(host, spawned)
 
 
 async def test_how_it_ended_is_told_with_what_it_used(host):
@@ -152,7 +156,7 @@ async def test_how_it_ended_is_told_with_what_it_used(host):
 
 async def test_it_is_named_by_its_start_and_reaped_only_when_it_has_ended(host):
     with Pipe() as pipe:
-        spawned = await host.spawn(pipe.spawn("read line < /dev/zero"))
+        spawned = await host.spawn(pipe.spawn("exec sleep 600"))
         assert find(spawned.pid, spawned.start_time)
         assert host.reap(spawned) is None
         os.kill(spawned.pid, signal.SIGKILL)

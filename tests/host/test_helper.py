@@ -4,13 +4,15 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shorepower.host.helper.config import configured, load
@@ -236,8 +238,6 @@ def test_every_request_that_should_not_be_is_refused_and_the_helper_lives_on(rig
     asked += [({**SIGNAL, "uid": ada}, 3), (call, 0)]
     asked += [({**spawn, "argv": [program]}, 3) for program in ("/bin/bash", "sh", "../bin/sh", "/bin/sh/")]
     asked += [({**call, "argv": [name]}, 3) for name in ("/usr/bin/id", "sh", "", "../who")]
-    talk(rig, (spawn, 3))
-    before = rig.open_descriptors
     answers = talk(rig, *asked)
     assert len(answers) == len(asked)
     taken = [pair for pair in zip(asked, answers, strict=True) if '"ok"' in pair[1]]
@@ -245,7 +245,7 @@ def test_every_request_that_should_not_be_is_refused_and_the_helper_lives_on(rig
     assert all('"no"' in answer for answer in answers), [a for a in answers if '"no"' not in a]
     assert '"ok"' in talk(rig, (spawn, 3))[0]
     assert rig.process.poll() is None
-    settled(rig, before)
+    settled(rig)
 
 
 @needs_root
@@ -258,10 +258,14 @@ def test_nobody_but_the_servers_user_gets_a_word(rig, users):
         assert answer == "closed" or "Error" in answer
 
 
-def settled(rig, count):
-    """Its descriptors come back to what they were."""
+IDLE = 5
+"""Descriptors of a helper that has nothing to do: the first three, the socket, the selector."""
+
+
+def settled(rig):
+    """Nothing stays open."""
     until = time.monotonic() + 20
-    while rig.open_descriptors > count:
+    while rig.open_descriptors > IDLE:
         assert time.monotonic() < until
         time.sleep(0.001)
 
@@ -302,28 +306,77 @@ def test_no_foreign_process_is_signalled_and_a_proved_job_is(rig, users):
 
 
 @needs_root
-def test_connections_that_say_nothing_are_bounded_and_closed(rig, users):
-    held = [rig.connect(rig.socket) for _ in range(80)]
-    closed = [one for one in held if not one.recv(100)]  # 64 are heard; in 10 s those are closed, too
-    assert len(closed) == 80
+def test_connections_that_say_nothing_are_bounded_and_closed(users):
+    rig = HelperRig(users["harbour"], patch="loop._ASKING_TAKES_S = 0.5")
+    rig.start()
+    try:
+        held = [rig.connect(rig.socket) for _ in range(80)]
+        assert all(one.recv(100) == b"" for one in held)  # 64 are heard until their time is over
+        for one in held:
+            one.close()
+        assert '"ok"' in talk(rig, ({**SPAWN, "uid": users["ada"]}, 3))[0]
+    finally:
+        rig.close()
+
+
+@needs_root
+def test_a_start_that_never_begins_is_ended_and_holds_up_nobody(users):
+    patch = (
+        "import time; loop._BEGINNING_TAKES_S = 0.5; run = loop.run\n"
+        "loop.run = lambda request, *rest: "
+        "time.sleep(600) if 'dead' in request['cwd'] else run(request, *rest)"
+    )
+    rig = HelperRig(users["harbour"], patch=patch)
+    rig.start()
+    try:
+        dead = {**SPAWN, "uid": users["ada"], "cwd": "/dead/nfs"}
+        with rig.connect(rig.socket) as waiting, open("/dev/null") as null:
+            socket.send_fds(waiting, [json.dumps(dead).encode()], [null.fileno()] * 3)
+            assert '"ok"' in talk(rig, ({**SPAWN, "uid": users["ada"]}, 3))[0]
+            assert "it did not begin in time" in waiting.recv(4096).decode()
+        deadline = time.monotonic() + 20
+        while Path(f"/proc/{rig.process.pid}/task/{rig.process.pid}/children").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+    finally:
+        rig.close()
+
+
+@needs_root
+def test_any_packet_with_any_descriptors_leaves_it_alive(rig, users):
+    with open("/dev/null") as null:
+
+        @settings(max_examples=300, deadline=None)
+        @given(
+            st.binary(min_size=1, max_size=2000)
+            | st.dictionaries(st.sampled_from([*SPAWN, "pid", "marks"]), _JSON, max_size=9).map(
+                lambda told: json.dumps({**SPAWN, **told}).encode()
+            ),
+            st.integers(0, 20),
+        )
+        def send(data, count):
+            with rig.connect(rig.socket) as connection:
+                socket.send_fds(connection, [data], [null.fileno()] * count)
+                assert b'"no"' in connection.recv(1 << 16)  # there is no user 4711
+
+        send()
+        settled(rig)
     assert '"ok"' in talk(rig, ({**SPAWN, "uid": users["ada"]}, 3))[0]
-    for one in held:
-        one.close()
 
 
 @needs_root
 def test_it_lives_on_without_descriptors_and_recovers(rig, users):
     ada = {**SPAWN, "uid": users["ada"]}
     talk(rig, (ada, 3))
-    before = rig.open_descriptors
+    settled(rig)
     usual = resource.prlimit(rig.process.pid, resource.RLIMIT_NOFILE)
     for room in range(8):
-        resource.prlimit(rig.process.pid, resource.RLIMIT_NOFILE, (before + room, usual[1]))
+        resource.prlimit(rig.process.pid, resource.RLIMIT_NOFILE, (IDLE + room, usual[1]))
         if room:  # with none it cannot even say no
             assert '"ok"' not in talk(rig, (ada, 3))[0]
     resource.prlimit(rig.process.pid, resource.RLIMIT_NOFILE, usual)
     assert '"ok"' in talk(rig, (ada, 3))[0]
-    settled(rig, before)
+    settled(rig)
 
 
 @needs_root

@@ -97,8 +97,9 @@ def connect_as(uid: int):
 class HelperRig:
     """A helper of its own, restarted at will."""
 
-    def __init__(self, server_uid: int, extra: str = "") -> None:
-        self.server_uid = server_uid
+    def __init__(self, server_uid: int, extra: str = "", patch: str = "") -> None:
+        """``patch``: lines that change ``loop``, the helper's module, before it serves."""
+        self.server_uid, self.patch = server_uid, patch
         self.folder = Path(tempfile.mkdtemp(prefix="shore-helper-"))
         self.folder.chmod(0o755)
         shutil.copytree(HELPER, self.folder / "helper")  # it runs wherever it lies
@@ -113,10 +114,18 @@ class HelperRig:
         """Until it listens."""
         Path(self.socket).unlink(missing_ok=True)
         self.process = subprocess.Popen(
-            [*CONFINED, PYTHON, "-I", "-S", str(self.folder / "helper"), str(self.config)],
+            [*CONFINED, PYTHON, "-I", "-S", *self._program(), str(self.config)],
             stderr=subprocess.PIPE,
         )
         assert b"listening" in self.process.stderr.readline()
+
+    def _program(self) -> list[str]:
+        if not self.patch:
+            return [str(self.folder / "helper")]
+        code = (
+            f"import sys; sys.path.append({str(self.folder)!r}); import helper.loop as loop\n{self.patch}\n"
+        )
+        return ["-c", code + "loop.main(sys.argv[1:])"]
 
     def kill(self) -> None:
         """With SIGKILL."""

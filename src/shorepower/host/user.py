@@ -79,9 +79,10 @@ class UserHost(Host):
 
     async def spawn(self, what: Spawn | SpawnLater) -> Spawned:
         """The program is the shell that the helper's configuration names."""
-        started = await to_thread.run_sync(self._spawn, what, limiter=self._requests)
-        self._ends[started.spawned.pid, started.spawned.start_time] = started.end
-        return started.spawned
+        return await to_thread.run_sync(self._spawn, what, limiter=self._requests)
+
+    def spawn_here(self, what: SpawnLater) -> Spawned:
+        return self._spawn(what)
 
     def reap(self, spawned: Spawned) -> Reaped | None:
         """None also when the helper has died since: the end is in the records of the job alone then."""
@@ -140,12 +141,14 @@ class UserHost(Host):
         while self._ends:
             os.close(self._ends.popitem()[1])
 
-    def _spawn(self, what: Spawn | SpawnLater) -> _Started:
+    def _spawn(self, what: Spawn | SpawnLater) -> Spawned:
         with ExitStack() as files:
             made = what.make(files) if isinstance(what, SpawnLater) else what
             request = {"do": "spawn", "argv": list(made.argv), "env": dict(made.env), "cwd": made.cwd}
             request |= {"umask": made.umask, "nice": made.nice}
-            return self._start(request, (made.stdin, made.stdout, made.stderr))
+            started = self._start(request, (made.stdin, made.stdout, made.stderr))
+        self._ends[started.spawned.pid, started.spawned.start_time] = started.end
+        return started.spawned
 
     def _start(self, request: Mapping[str, Any], fds: Sequence[int]) -> _Started:
         ok, (pidfd, end) = self._ask(request, fds)
