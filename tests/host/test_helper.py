@@ -9,13 +9,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shorepower.host.helper.config import configured, load
+from shorepower.host.helper.child import account
+from shorepower.host.helper.config import Config, configured, load
 from shorepower.host.helper.request import MOST_BYTES, No, decode
 from shorepower.host.processes import process_of
 from support.people import HELPER, PYTHON, HelperRig, needs_root, people
@@ -170,6 +172,19 @@ def test_the_configuration_tells_every_fault_with_the_keys_there_are():
         assert part in said
     with pytest.raises(ValueError, match="server_user is missing"):
         configured({})
+
+
+def test_a_denied_user_is_denied_under_any_name(monkeypatch):
+    ada = SimpleNamespace(pw_name="ada", pw_uid=4711, pw_gid=4711, pw_dir="/")
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: ada)
+    monkeypatch.setattr("pwd.getpwnam", lambda name: ada)
+    monkeypatch.setattr("os.getgrouplist", lambda name, gid: [gid])
+    assert account(4711, Config(server_uid=998)).name == "ada"
+    with pytest.raises(No, match="denied"):
+        account(4711, Config(server_uid=998, denied_users=("ada_too",)))
+    monkeypatch.setattr("os.getgrouplist", lambda name, gid: [gid, 0])
+    with pytest.raises(No, match="root's group"):
+        account(4711, Config(server_uid=998))
 
 
 def test_it_imports_nothing_but_the_standard_library():

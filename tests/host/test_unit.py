@@ -41,7 +41,7 @@ def test_it_is_as_closed_as_jobs_allow():
 
 
 def test_the_example_of_a_configuration_shows_what_holds_without_it(monkeypatch):
-    monkeypatch.setattr("shorepower.host.helper.config._uid_of", lambda _: 998)
+    monkeypatch.setattr("shorepower.host.helper.config.uid_of", lambda _: 998)
     text = (UNIT.parent / "helper.toml").read_text()
     told = configured(tomllib.loads(text))
     lines = [line.removeprefix("# ") for line in text.splitlines()]

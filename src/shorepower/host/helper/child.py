@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from .config import Config
+from .config import Config, uid_of
 from .request import MARKS, No
 from .values import NO_UID
 
@@ -44,7 +44,7 @@ def account(uid: int, config: Config) -> Account:
     except KeyError:
         raise No("user", f"there is no user {uid}") from None
     groups = tuple(os.getgrouplist(known.pw_name, known.pw_gid))
-    if known.pw_uid != uid or known.pw_name in config.denied_users or 0 in groups:
+    if known.pw_uid != uid or uid in map(uid_of, config.denied_users) or 0 in groups:
         raise No("user", f"user {uid} is not served: denied, or of root's group")
     if config.allowed_groups and not _group_names(groups) & set(config.allowed_groups):
         raise No(
@@ -162,10 +162,10 @@ def words(pid: int) -> list[str]:
 
 
 def in_child(work: Callable[[], None], report: int) -> NoReturn:
-    """Do it, and tell through ``report`` what went wrong; the caller's code never goes on here."""
+    """Do it, and tell through ``report`` what went wrong, or ``{}``; the caller's code never goes on."""
+    told: dict[str, Any] = {}
     try:
         work()
-        told: dict[str, Any] = {}
     except No as no:
         told = no.told
     except BaseException as fault:
@@ -174,8 +174,7 @@ def in_child(work: Callable[[], None], report: int) -> NoReturn:
             "os", getattr(fault, "strerror", None) or type(fault).__name__, number or errno.EINVAL
         ).told
     try:
-        if told:
-            os.write(report, json.dumps(told).encode())
+        os.write(report, json.dumps(told).encode())
     finally:
         os._exit(127 if told else 0)
     os._exit(127)

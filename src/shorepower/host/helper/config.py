@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from .values import NO_UID, are_texts, is_number, is_path
 
-__all__ = ["CONFIG", "Config", "configured", "load", "owned_by_root"]
+__all__ = ["CONFIG", "Config", "configured", "load", "owned_by_root", "uid_of"]
 
 CONFIG = "/etc/shorepower/helper.toml"
 SOCKET = "/run/shorepower-helper/helper.sock"
@@ -65,7 +65,7 @@ def configured(raw: Mapping[str, Any]) -> Config:
     """Raises ValueError that tells every fault, with the keys there are."""
     names = {name.upper() for name in dir(resource) if name.startswith("RLIMIT_")}
     checks: dict[str, Callable[[Any], bool]] = {
-        "server_user": lambda v: isinstance(v, str) and _uid_of(v) > 0,
+        "server_user": lambda v: isinstance(v, str) and uid_of(v) > 0,
         "socket": is_path,
         "minimum_uid": lambda v: is_number(v, 1, NO_UID),
         "allowed_groups": are_texts,
@@ -90,10 +90,11 @@ def configured(raw: Mapping[str, Any]) -> Config:
     own: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()
     }
-    return Config(_uid_of(own.pop("server_user")), **own)
+    return Config(uid_of(own.pop("server_user")), **own)
 
 
-def _uid_of(name: str) -> int:
+def uid_of(name: str) -> int:
+    """-1 where there is no such user."""
     try:
         return pwd.getpwnam(name).pw_uid
     except KeyError:

@@ -160,9 +160,10 @@ class Helper:
         """The report has closed: a program runs, or a signal is sent, or it says why not."""
         told = os.read(child.report, _REPORT_BYTES)
         if told:
-            self._answer(child.asker, json.loads(told))
+            no = json.loads(told)
+            self._answer(child.asker, no, None if no else {})
         elif child.ending is None:
-            self._answer(child.asker, {}, {})
+            self._answer(child.asker, No("os", "it was ended before it was done", errno.EINTR).told)
         else:
             self._running[child.pid, child.start_time, child.uid] = child
             name = {"pid": child.pid, "start_time": child.start_time}
