@@ -6,41 +6,19 @@ import resource
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shorepower.host.helper.child import account
-from shorepower.host.helper.config import Config, configured, load
-from shorepower.host.helper.request import MOST_BYTES, No, decode
+from shorepower.host.helper.config import load
 from shorepower.host.processes import process_of
-from support.people import HELPER, PYTHON, HelperRig, needs_root, people
+from support.helper_requests import ANY_JSON, BAD_FIELDS, BAD_SIGNALS, BAD_TEXTS, SIGNAL, SPAWN
+from support.people import PYTHON, HelperRig, needs_root, people
 
-SPAWN = {
-    "v": 1,
-    "do": "spawn",
-    "uid": 4711,
-    "argv": ["/bin/sh", "-c", ":"],
-    "env": {},
-    "cwd": "/",
-    "umask": 0o22,
-    "nice": 0,
-}
-SIGNAL = {
-    "v": 1,
-    "do": "signal",
-    "uid": 4711,
-    "pid": 4711,
-    "start_time": 1,
-    "signal": "SIGTERM",
-    "marks": {},
-}
 TALKER = """
 import json, socket, sys
 path, *_ = sys.argv[1:]
@@ -58,145 +36,6 @@ for line in sys.stdin:
             answer = f"{type(fault).__name__}: {fault}"
     print(json.dumps(answer), flush=True)
 """
-BAD_FIELDS = [
-    {"argv": []},
-    {"argv": "sh"},
-    {"argv": ["/bin/sh", "a\0b"]},
-    {"argv": ["/bin/sh", "\ud800"]},
-    {"argv": ["/bin/sh", 1]},
-    {"env": {"A": "\0"}},
-    {"env": {"A=B": "1"}},
-    {"env": {"": "1"}},
-    {"env": []},
-    {"cwd": "home"},
-    {"cwd": None},
-    {"umask": -1},
-    {"umask": 0o1000},
-    {"umask": True},
-    {"nice": -5},
-    {"nice": 20},
-    {"nice": 1.0},
-    {"v": 2},
-    {"do": "become root"},
-    {"do": ["spawn"]},
-    {"uid": -1},
-    {"uid": 0},
-    {"uid": 2**32 - 1},
-    {"uid": 2**32},
-    {"uid": True},
-    {"uid": "0"},
-    {"uid": None},
-    {"groups": [0]},
-]
-BAD_SIGNALS = [
-    {"pid": 1},
-    {"pid": 0},
-    {"pid": -1},
-    {"pid": 2**40},
-    {"start_time": -1},
-    {"signal": "SIGSEGV"},
-    {"signal": 9},
-    {"marks": {"PATH": "/bin"}},
-    {"marks": []},
-]
-BAD_TEXTS = [
-    "\0",
-    "{",
-    "[]",
-    "null",
-    "[" * 100_000,
-    '{"do": NaN}',
-    "1" * 10_000,
-    json.dumps(SPAWN)[:-1] + ', "uid": 0}',
-    "\ud800",
-    json.dumps(SPAWN) + " " * MOST_BYTES,
-]
-
-
-@pytest.mark.parametrize("field", BAD_FIELDS, ids=repr)
-def test_a_field_that_cannot_be_is_refused(field):
-    with pytest.raises(No):
-        decode(json.dumps({**SPAWN, **field}).encode())
-
-
-@pytest.mark.parametrize("field", BAD_SIGNALS, ids=repr)
-def test_a_signal_that_cannot_be_is_refused(field):
-    with pytest.raises(No):
-        decode(json.dumps({**SIGNAL, **field}).encode())
-
-
-def test_every_fault_is_told_at_once():
-    with pytest.raises(No) as told:
-        decode(json.dumps({**SPAWN, "nice": -1, "cwd": "x", "shell": "/bin/bash"}).encode())
-    assert told.value.told["why"] == "no field 'shell' in spawn; cwd cannot be that; nice cannot be that"
-
-
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
-    max_leaves=12,
-)
-
-
-@given(st.binary(max_size=300) | _JSON.map(lambda value: json.dumps(value).encode()))
-def test_any_bytes_are_a_request_or_refused(data):
-    try:
-        assert decode(data)["do"]
-    except No as no:
-        assert no.told["kind"] == "request"
-
-
-@given(st.sampled_from(sorted(SPAWN)), _JSON)
-def test_any_value_of_a_field_is_fit_or_refused(name, value):
-    try:
-        told = decode(json.dumps({**SPAWN, name: value}).encode())
-    except No:
-        return
-    assert 0 < told["uid"] < 2**32 - 1
-    assert type(told["nice"]) is int and told["nice"] >= 0
-    assert all(b"\0" not in os.fsencode(word) for word in told["argv"])
-
-
-def test_the_configuration_tells_every_fault_with_the_keys_there_are():
-    with pytest.raises(ValueError, match="minimum") as told:
-        configured(
-            {"server_user": "root", "minimum_uid": 0, "minimun_uid": 3, "commands": {"sinfo": "sinfo"}}
-        )
-    said = str(told.value)
-    for part in (
-        "server_user = 'root'",
-        "minimum_uid = 0",
-        "unknown key 'minimun_uid'; known:",
-        "commands =",
-    ):
-        assert part in said
-    with pytest.raises(ValueError, match="server_user is missing"):
-        configured({})
-
-
-def test_a_denied_user_is_denied_under_any_name(monkeypatch):
-    ada = SimpleNamespace(pw_name="ada", pw_uid=4711, pw_gid=4711, pw_dir="/")
-    monkeypatch.setattr("pwd.getpwuid", lambda uid: ada)
-    monkeypatch.setattr("pwd.getpwnam", lambda name: ada)
-    monkeypatch.setattr("os.getgrouplist", lambda name, gid: [gid])
-    assert account(4711, Config(server_uid=998)).name == "ada"
-    with pytest.raises(No, match="denied"):
-        account(4711, Config(server_uid=998, denied_users=("ada_too",)))
-    monkeypatch.setattr("os.getgrouplist", lambda name, gid: [gid, 0])
-    with pytest.raises(No, match="root's group"):
-        account(4711, Config(server_uid=998))
-
-
-def test_it_imports_nothing_but_the_standard_library():
-    code = (
-        f"import sys; sys.argv = ['helper']; sys.path.append({str(HELPER.parent)!r})\n"
-        "import helper.loop\n"
-        "print(*(m for m in sys.modules if m.split('.')[0] not in sys.stdlib_module_names))"
-    )
-    told = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True
-    )
-    assert {name for name in told.stdout.split() if not name.startswith("helper")} <= {"__main__"}
 
 
 @pytest.fixture(scope="module")
@@ -364,7 +203,7 @@ def test_any_packet_with_any_descriptors_leaves_it_alive(rig, users):
         @settings(max_examples=300, deadline=None)
         @given(
             st.binary(min_size=1, max_size=2000)
-            | st.dictionaries(st.sampled_from([*SPAWN, "pid", "marks"]), _JSON, max_size=9).map(
+            | st.dictionaries(st.sampled_from([*SPAWN, "pid", "marks"]), ANY_JSON, max_size=9).map(
                 lambda told: json.dumps({**SPAWN, **told}).encode()
             ),
             st.integers(0, 20),
