@@ -18,6 +18,7 @@ from shorepower.host.own import OwnHost
 from shorepower.host.processes import find, process_of
 from shorepower.host.user import UserHost
 from shorepower.model.errors import InvalidRequest, NotAllowed, TooLarge, Unreachable
+from support.ordinary import as_ordinary_user
 from support.people import HelperRig, needs_root, people
 from support.waiting import eventually
 
@@ -28,7 +29,7 @@ PATH = {"PATH": os.defpath}
 
 @pytest.fixture(scope="module")
 def users():
-    with people("ada", "bob", system=("harbour",)) as made:
+    with people("ada", "bob", "cleo", system=("harbour",)) as made:
         yield made
 
 
@@ -303,3 +304,30 @@ async def test_many_at_once(ada):
             tg.start_soon(one, number)
     print(f"100 programs through the helper: {time.monotonic() - began:.2f} s")
     assert sorted(ends) == list(range(100))
+
+
+@needs_root
+def test_a_server_without_any_rights_serves_two_users_apart(rig, users):
+    marks = {"SHOREPOWER_JOB_ID": "k3fq", "SHOREPOWER_ATTEMPT": "1"}
+
+    async def serve():
+        ada, cleo = (UserHost(users[name], rig.socket) for name in ("ada", "cleo"))
+        with tempfile.TemporaryDirectory() as open_to_all, Pipe() as pipe:
+            os.chmod(open_to_all, 0o1777)
+            for host in (ada, cleo):
+                told, _ = await said(
+                    host, f"id -u; echo mine > {host.uid}; cat {users['ada']}", cwd=open_to_all, umask=0o077
+                )
+                assert told == [str(host.uid), "mine"][: 1 + (host is ada)]
+                assert os.stat(f"{open_to_all}/{host.uid}").st_uid == host.uid
+            spawned = await ada.spawn(pipe.spawn("exec sleep 600", env=PATH | marks))
+            with pytest.raises(PermissionError):
+                os.kill(spawned.pid, signal.SIGKILL)
+            with pytest.raises(ProcessLookupError, match="is another user's"):
+                await cleo.signal(spawned.pid, spawned.start_time, signal.SIGKILL, marks)
+            assert find(spawned.pid, spawned.start_time)
+            await ada.signal(spawned.pid, spawned.start_time, signal.SIGKILL)
+            assert (await ended(ada, spawned)).exit_code == -signal.SIGKILL
+
+    anyio.run(anyio.sleep, 0)  # loaded before the child can read no more of Python's library
+    as_ordinary_user(partial(anyio.run, serve), users["harbour"])
