@@ -15,7 +15,7 @@ __all__ = ["NOBODY", "as_ordinary_user", "ordinary_folder"]
 NOBODY = 65534
 
 
-def as_ordinary_user(do: Callable[[], None]) -> None:
+def as_ordinary_user(do: Callable[[], None], uid: int = NOBODY) -> None:
     """Call it in a child that has no privileges; its failure is raised here as AssertionError."""
     if os.getuid() != 0:
         do()
@@ -27,8 +27,8 @@ def as_ordinary_user(do: Callable[[], None]) -> None:
         failure = b""
         try:
             os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
+            os.setgid(uid)
+            os.setuid(uid)
             do()
         except BaseException:
             failure = traceback.format_exc().encode()

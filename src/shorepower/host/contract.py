@@ -86,7 +86,7 @@ class Host(ABC):
 
     def spawn_here(self, what: SpawnLater) -> Spawned:
         """The same from a thread of the caller's own, in which no signal is blocked: blocking, and without
-        a word to any other thread. Hosts that act for somebody else have no such short way.
+        a word to any other thread.
         """
         raise NotImplementedError
 

@@ -6,7 +6,6 @@ import getpass
 import os
 import pwd
 import resource
-import selectors
 import signal
 import subprocess
 import threading
@@ -16,15 +15,14 @@ from datetime import UTC, datetime
 
 from anyio import CapacityLimiter, get_cancelled_exc_class, to_thread
 
-from ..model.errors import TooLarge
 from .contract import Clock, Host, Look, Reaped, Spawn, Spawned, SpawnLater
 from .looker import Looker
+from .pipes import Talk, talk
 from .spawner import Spawners, start_now
 
 __all__ = ["OwnHost", "SystemClock", "heed_ignored_signals"]
 
 _COMMANDS_AT_ONCE = 8
-_PIECE = 1 << 16
 _HEEDED = (
     signal.SIGHUP,
     signal.SIGINT,
@@ -86,11 +84,19 @@ class OwnHost(Host):
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float, limit_bytes: int = 1 << 24
     ) -> tuple[int, bytes, bytes]:
         """Raises TimeoutError, TooLarge (more output than ``limit_bytes``), OSError (no such program)."""
-        command = _Command(argv, stdin, time.monotonic() + timeout_s, limit_bytes)
+        what = Talk(
+            program=argv[0],
+            stdin=stdin,
+            deadline=time.monotonic() + timeout_s,
+            limit_bytes=limit_bytes,
+            give_up=threading.Event(),
+        )
         try:
-            return await to_thread.run_sync(command.run, limiter=self._commands, abandon_on_cancel=True)
+            return await to_thread.run_sync(
+                _run, argv, what, limiter=self._commands, abandon_on_cancel=True
+            )
         except get_cancelled_exc_class():
-            command.give_up.set()
+            what.give_up.set()
             raise
 
     def close(self) -> None:
@@ -98,73 +104,26 @@ class OwnHost(Host):
         self._spawners.close()
 
 
-class _Command:
-    """A short command in a thread; its whole group is killed when it takes too long."""
-
-    def __init__(self, argv: Sequence[str], stdin: bytes, deadline: float, limit_bytes: int) -> None:
-        self._argv, self._stdin, self._deadline, self._limit = argv, stdin, deadline, limit_bytes
-        self.give_up = threading.Event()
-
-    def run(self) -> tuple[int, bytes, bytes]:
-        with subprocess.Popen(
-            self._argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        ) as process:
-            try:
-                out, err = self._talk(process)
-                return process.wait(max(0.0, self._deadline - time.monotonic())), out, err
-            except subprocess.TimeoutExpired:
-                raise self._too_slow() from None
-            finally:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)  # unreaped, so the number is still its own
-
-    def _too_slow(self) -> TimeoutError:
-        return TimeoutError(f"{self._argv[0]} did not end in time")
-
-    def _talk(self, process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+def _run(argv: Sequence[str], what: Talk) -> tuple[int, bytes, bytes]:
+    """A short command; its whole group is killed when it takes too long."""
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
         assert process.stdin and process.stdout and process.stderr
-        said: dict[object, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
-        left = memoryview(self._stdin)
-        with selectors.DefaultSelector() as pipes:
-            for pipe in said:
-                pipes.register(pipe, selectors.EVENT_READ)  # type: ignore[arg-type]
-            if left:
-                os.set_blocking(process.stdin.fileno(), False)
-                pipes.register(process.stdin, selectors.EVENT_WRITE)
-            else:
-                process.stdin.close()
-            while pipes.get_map():
-                if self.give_up.is_set() or time.monotonic() >= self._deadline:
-                    raise self._too_slow()
-                for key, _ in pipes.select(min(0.1, max(0.0, self._deadline - time.monotonic()))):
-                    if key.fileobj is process.stdin:
-                        left = self._feed(process, pipes, left)
-                        continue
-                    piece = os.read(key.fd, _PIECE)
-                    said[key.fileobj] += piece
-                    if not piece:
-                        pipes.unregister(key.fileobj)
-                    if sum(map(len, said.values())) > self._limit:
-                        raise TooLarge(f"{self._argv[0]} said more than {self._limit} bytes")
-        return bytes(said[process.stdout]), bytes(said[process.stderr])
-
-    @staticmethod
-    def _feed(
-        process: subprocess.Popen[bytes], pipes: selectors.BaseSelector, left: memoryview
-    ) -> memoryview:
-        assert process.stdin
+        said = {process.stdout: bytearray(), process.stderr: bytearray()}
         try:
-            left = left[os.write(process.stdin.fileno(), left[:_PIECE]) :]
-        except BrokenPipeError:  # it does not want more
-            left = left[:0]
-        if not left:
-            pipes.unregister(process.stdin)
-            process.stdin.close()
-        return left
+            talk(what, process.stdin, said)
+            code = process.wait(max(0.0, what.deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise what.too_slow() from None
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # unreaped, so the number is still its own
+        return code, bytes(said[process.stdout]), bytes(said[process.stderr])
 
 
 def heed_ignored_signals() -> None:

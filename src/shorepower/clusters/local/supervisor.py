@@ -12,7 +12,14 @@ import structlog
 from msgspec.structs import replace
 
 from ...host.processes import uptime_cs
-from ...model.errors import InvalidRequest, StateDirectoryFault, StorageFault, Unreachable
+from ...model.errors import (
+    Busy,
+    InvalidRequest,
+    NotAllowed,
+    StateDirectoryFault,
+    StorageFault,
+    Unreachable,
+)
 from ...model.lifecycle import Reason, State
 from ...model.resources import format_memory
 from ..records import Exit, Fence, Launch, UnknownRecord
@@ -142,9 +149,9 @@ class Supervisor:
                 if fault.errno not in TRANSIENT:
                     return self._not_started(f"it could not be started: {_why(fault)}")
                 self._tell_wait(job, f"this machine cannot start a process now ({fault.strerror})")
-            except StorageFault as fault:
+            except (StorageFault, Busy, Unreachable) as fault:  # if it has begun, its fence says so
                 self._tell_wait(job, str(fault))
-            except (StateDirectoryFault, InvalidRequest, ValueError) as fault:
+            except (StateDirectoryFault, InvalidRequest, NotAllowed, ValueError) as fault:
                 return self._not_started(f"it could not be started: {fault}")
             else:
                 job.stage = Stage.RUNNING
