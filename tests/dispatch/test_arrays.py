@@ -6,6 +6,7 @@ import json
 import random
 import time
 
+import anyio
 import pytest
 
 from shorepower.clusters.contract import Where
@@ -369,3 +370,24 @@ async def test_no_task_is_told_twice_or_never_by_a_cluster_that_repeats_and_shuf
         last = await ended(fakes, job)
         assert last.counts == {State.COMPLETED: 30, State.FAILED: 30}
     assert (len(cluster.starts), set(cluster.starts.values())) == (60, {1})
+
+
+async def test_news_of_an_array_is_gathered_and_its_end_told_at_once(bench, cluster, monkeypatch):
+    monkeypatch.setattr("shorepower.dispatch.dispatcher._GATHERINGS", 1_000_000)
+    async with bench.running() as dispatcher:
+        job, _ = await dispatcher.submit(sweep(5), ALICE)
+        await cluster.until(lambda: f"{job.id}-1" in cluster.has)
+        seen = await dispatcher.job(job.id, ALICE)
+        told = []
+
+        async def follow() -> None:
+            told.append(await dispatcher.job(job.id, ALICE, revision=seen.revision, wait_s=30.0))
+
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(follow)
+            for position in range(5):
+                assert not told
+                cluster.see(f"{job.id}-1", State.COMPLETED, tasks=TaskSet.of([position]), exit_code=0)
+                done = position + 1
+                await bench.until(job, lambda job, done=done: job.counts.get(State.COMPLETED) == done)
+    assert told[0].state is State.COMPLETED

@@ -89,6 +89,10 @@ class TokenInfo(Struct, frozen=True, kw_only=True):
     used_at: datetime | None = None
 
 
+_GATHERINGS, _GATHER_S = 5, 0.04
+"""News of an array is gathered so often and so long: who waits for its end is not told of each task."""
+
+
 class Dispatcher:
     """Takes jobs in, remembers them, hands them over, tells the news."""
 
@@ -196,6 +200,11 @@ class Dispatcher:
             with anyio.move_on_after(wait_s):
                 while job.revision <= revision:
                     await news.wait(wait_s)
+                    job = await self._store.read(lambda view: find(view, job_id, caller))
+                for _ in range(_GATHERINGS if job.array else 0):
+                    if job.state.ended:
+                        break
+                    await anyio.sleep(_GATHER_S)  # the next task changes its counts in a moment
                     job = await self._store.read(lambda view: find(view, job_id, caller))
         return job
 
