@@ -34,10 +34,12 @@ class Terminal:
         self._fd, other = os.openpty()
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         # Not by a fork of this process, whose other threads may hold locks: setsid becomes the program,
-        # with this terminal as its own. Source: setsid(1), --ctty.
+        # with this terminal as its own. Source: setsid(1), --ctty. Keys are heard even where the tests were
+        # started ignoring them, in the background of a script. Source: env(1), --default-signal.
+        start = ["env", "--default-signal=INT,QUIT,HUP", "setsid", "--ctty", *argv]
         try:
             process = subprocess.Popen(
-                ["setsid", "--ctty", *argv], env=dict(env), cwd=cwd, stdin=other, stdout=other, stderr=other
+                start, env=dict(env), cwd=cwd, stdin=other, stdout=other, stderr=other
             )
         finally:
             os.close(other)
