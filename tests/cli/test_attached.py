@@ -315,9 +315,11 @@ def test_waiting_for_several_is_1_if_any_failed(front: FrontThread, env: dict[st
 # at a terminal
 
 
-def at_terminal(front: FrontThread, env: dict[str, str], *words: str) -> tuple[Terminal, str]:
+def at_terminal(
+    front: FrontThread, env: dict[str, str], *words: str, command: list[str] = SHORE
+) -> tuple[Terminal, str]:
     before = set(front.dispatcher.known)
-    terminal = Terminal([*SHORE, *words], env, Path(env["HOME"], "p"))
+    terminal = Terminal([*command, *words], env, Path(env["HOME"], "p"))
     job = front.wait_for(lambda: next(iter(set(front.dispatcher.known) - before), None))
     front.do(front.dispatcher.change, job, state=State.RUNNING, started_at=datetime.now(UTC))
     front.do(front.dispatcher.write, job, b"fold 1\n")
@@ -407,6 +409,29 @@ def test_a_live_line_shows_progress_and_goes_before_output(front: FrontThread, e
     assert terminal.end() == 0
     assert "\x1b[2Kfold 2\r\n" in terminal.seen
     assert "\x1b[2J" not in terminal.seen
+
+
+def test_the_live_line_comes_back_under_output_that_does_not_pause(
+    front: FrontThread, env: dict[str, str]
+) -> None:
+    never_quiet = (
+        "from shorepower.cli import attached, main;"
+        "attached.TICK_S, attached.WATCH_LIVE_S = 3600, 20;"
+        "main.main()"
+    )
+    terminal, job = at_terminal(
+        front, env, "run", "--no-pull", "--", "true", command=[sys.executable, "-c", never_quiet]
+    )
+    front.do(front.dispatcher.change, job, progress=Progress(fraction=0.4, text="", at=datetime.now(UTC)))
+    terminal.expect("40 %")
+
+    for fold in ("fold 2", "fold 3"):
+        terminal.seen = ""
+        front.do(front.dispatcher.write, job, f"{fold}\n".encode())
+        terminal.expect(f"{fold}\nshore: 40 %", limit_s=10)
+
+    front.do(front.dispatcher.change, job, state=State.COMPLETED, exit_status=0)
+    assert terminal.end() == 0
 
 
 def test_no_colour_when_it_is_not_wanted(front: FrontThread, env: dict[str, str]) -> None:

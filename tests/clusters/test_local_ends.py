@@ -195,6 +195,12 @@ async def test_what_a_normal_end_leaves_behind_ends_too(rig):
     assert rig.processes() == []
 
 
+async def test_what_ended_soon_is_told_to_run_while_something_of_it_is_left(rig):
+    await start(rig, "sh", "-c", "sleep 300 & echo up")
+    assert (await rig.end("job-1")).state is State.COMPLETED
+    assert State.RUNNING in [seen.state for seen in rig.of("job-1")]
+
+
 async def test_what_left_its_session_is_found_in_the_next_sweep(rig):
     await start(
         rig, "sh", "-c", "setsid sh -c 'trap \"\" TERM; echo up; while :; do sleep 1; done' & sleep 0.3"

@@ -189,11 +189,11 @@ class Attached:
     def _write(self, piece: OutputPiece) -> None:
         if not self._said_running and self.job.started_at is None:
             self._first_words()
-        self._line.hide()
         if self._remembered is not None:
             self._remembered.add(piece)
         if self.view.stream not in (None, piece.stream.value):
             return
+        was_shown = self._line.hide()
         if self._lines is not None:
             self._lines.print(piece)
             return
@@ -204,6 +204,8 @@ class Attached:
         del self.tail[:-TAIL_BYTES]
         data = piece.data if self._prefixes is None else self._prefixes.feed(piece)
         self._put(1 if piece.stream is Stream.STDOUT else 2, data)
+        if was_shown:
+            self._draw(now=True)
 
     def _first_words(self) -> None:
         """Output overtook the news that the job runs."""
@@ -242,14 +244,14 @@ class Attached:
             self._at_line_start = True
             self._put(2, b"\n")
 
-    def _draw(self) -> None:
+    def _draw(self, *, now: bool = False) -> None:
         if not self._line.on or not self._at_line_start or self._lines is not None:
             return
         job = self.job
         if job.state in (State.RUNNING, State.SUSPENDED):
             seconds = elapsed_s(job.started_at, None, datetime.now(UTC)) or 0.0
             word = "suspended  " if job.state is State.SUSPENDED else ""
-            self._line.show(f"{word}{live_line(job, seconds)}")
+            self._line.show(f"{word}{live_line(job, seconds)}", now=now)
         elif job.state is State.PENDING and self._said_waiting:
             self._line.show(f"waiting  {job.why}")
 

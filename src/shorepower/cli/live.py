@@ -32,11 +32,12 @@ class LiveLine:
         self._write(f"\r\x1b[2K{PREFIX}{paint(line, 'dim', on=colour(sys.stderr))}")
         self._shown = True
 
-    def hide(self) -> None:
-        """Take the line away, before anything else is written."""
-        if self._shown:
+    def hide(self) -> bool:
+        """Take the line away, before anything else is written; whether there was one."""
+        shown, self._shown = self._shown, False
+        if shown:
             self._write("\r\x1b[2K")
-            self._shown = False
+        return shown
 
     def __enter__(self) -> LiveLine:
         return self

@@ -110,6 +110,8 @@ class Supervisor:
         job.wake()
         end = await self._conclude(job, seen)
         lost = end.exit_code is None
+        if left and not lost and job.started_at is None and seen.fence is not None:
+            self.tell_running(job, seen.fence)  # nobody need think that it waits until the rest has ended
         if left or lost or job.ending is not None:
             await clear_up(self._site, job, lost=lost)
         return end
