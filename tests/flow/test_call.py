@@ -317,8 +317,11 @@ def test_an_executor_is_one_of_concurrent_futures(place: Place, client: Client, 
         assert done == {1, 2, 4, 8}
         assert isinstance(failed.exception(LIMIT_S), Refused)
         assert executor.attach(futures[3].job_id).result(LIMIT_S) == 8
+        waiting = [executor.submit(wait_for, str(tmp_path / "go")) for _ in range(2)]
         names = [thread.name for thread in threading.enumerate()]
-        assert names.count("shorepower-news") == 1
+        assert names.count("shorepower-news") == 1  # while something is waited for
+        (tmp_path / "go").touch()
+        assert len(concurrent.futures.wait(waiting, LIMIT_S).done) == 2
     assert called == [futures[0]]
     with pytest.raises(RuntimeError):
         executor.submit(pow, 2, 2)
