@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -184,7 +185,7 @@ class Attached:
     def _say_running(self, job: Job) -> None:
         if not self._said_running and job.started_at is not None:
             self._said_running = self._said_waiting = True
-            self._say(running_line(job, self.view.runtime))
+            self._say(running_line(job, self.view.runtime, socket.gethostname()))
 
     def _write(self, piece: OutputPiece) -> None:
         if not self._said_running and self.job.started_at is None:
