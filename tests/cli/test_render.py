@@ -112,6 +112,10 @@ def test_nothing_shown_can_steer_a_terminal(text: str) -> None:
         (replace(FAILED, reason=Reason.TIME_LIMIT), "time limit reached after 2 min 00 s"),
         (replace(FAILED, state=State.CANCELED, reason=Reason.STOPPED), "stopped after 2 min 00 s"),
         (
+            replace(FAILED, state=State.CANCELED, reason=Reason.STOPPED, why="given up", started_at=None),
+            "never started: given up",
+        ),
+        (
             replace(FAILED, reason=Reason.LAUNCH, why="no such program", started_at=None),
             "could not be started: no such program",
         ),

@@ -154,6 +154,8 @@ def _ending(job: Job) -> str:
         tasks = f"{job.task_count:,} tasks " if job.task_count > 1 else ""
         return tasks + (f"completed in {time}" if time else "completed")
     word = _ENDS.get(job.reason, "failed") if job.reason else job.state.value.lower()
+    if job.reason in _SAID and job.started_at is None and job.why:
+        return f"{_ENDS[Reason.DEPENDENCY]}: {job.why}"
     after = f" after {time}" if time else ""
     why = _why(job)
     return f"{word}{after}" + (f": {why}" if why else "")
