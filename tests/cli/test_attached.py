@@ -327,6 +327,22 @@ def at_terminal(
     return terminal, job
 
 
+def test_that_it_runs_is_said_before_output_that_is_faster_than_the_news(
+    front: FrontThread, env: dict[str, str]
+) -> None:
+    before = set(front.dispatcher.known)
+    terminal = Terminal([*SHORE, "run", "--no-pull", "--", "true"], env, Path(env["HOME"], "p"))
+    job = front.wait_for(lambda: next(iter(set(front.dispatcher.known) - before), None))
+
+    front.do(front.dispatcher.write, job, b"fold 1\n")
+    terminal.expect("running on this machine\nfold 1\n")
+    front.do(front.dispatcher.change, job, state=State.RUNNING, started_at=datetime.now(UTC))
+    front.do(front.dispatcher.change, job, state=State.COMPLETED, exit_status=0)
+
+    assert terminal.end() == 0
+    assert terminal.seen.count("running on this machine") == 1
+
+
 def test_ctrl_c_asks_and_enter_leaves_it_running(front: FrontThread, env: dict[str, str]) -> None:
     terminal, job = at_terminal(front, env, "run", "--no-pull", "--", "true")
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from shorepower.cli.commands.token import note_of
 from shorepower.cli.hints import rerun_hint, unpassed
 from shorepower.cli.offer import say_pulled
 from shorepower.cli.render import figures
@@ -32,6 +33,7 @@ from shorepower.client.asked import asked_for
 from shorepower.client.home import OVER_THE_LIMIT
 from shorepower.client.options import Options
 from shorepower.client.pull import PullReport
+from shorepower.client.requests import TokenInfo
 from shorepower.client.sbatch import read_directives
 from shorepower.client.settings import RunDefaults, Settings, places_of
 from shorepower.model.job import Job, JobSpec, Progress
@@ -110,6 +112,10 @@ def test_nothing_shown_can_steer_a_terminal(text: str) -> None:
         (replace(FAILED, reason=Reason.TIME_LIMIT), "time limit reached after 2 min 00 s"),
         (replace(FAILED, state=State.CANCELED, reason=Reason.STOPPED), "stopped after 2 min 00 s"),
         (
+            replace(FAILED, state=State.CANCELED, reason=Reason.STOPPED, why="given up", started_at=None),
+            "never started: given up",
+        ),
+        (
             replace(FAILED, reason=Reason.LAUNCH, why="no such program", started_at=None),
             "could not be started: no such program",
         ),
@@ -141,6 +147,8 @@ def test_lines_of_a_run() -> None:
     assert (
         running_line(JOB, "Rscript 4.2.2 (PATH)") == "k3fqx… running on this machine · Rscript 4.2.2 (PATH)"
     )
+    assert running_line(replace(JOB, host="lap"), "", "lap") == "k3fqx… running on this machine"
+    assert running_line(replace(JOB, host="far"), "", "lap") == "k3fqx… running on far"
     assert running_line(replace(JOB, cluster="hpc", host="n042"), "") == "k3fqx… running on n042"
     assert waiting_line(replace(JOB, queue="cpu", why="3 before it")) == "k3fqx… queued in cpu: 3 before it"
 
@@ -311,3 +319,12 @@ def test_a_pull_says_what_could_not_be_collected(capsys: pytest.CaptureFixture[s
 
     told = capsys.readouterr().err.splitlines()
     assert told == ["shore: home: a", f"shore: results: {why}; the working folder is kept"]
+
+
+def test_whether_a_token_still_works() -> None:
+    token = TokenInfo(id="t1", name="ci", user="ada", scope="full", created_at=NOW)
+
+    assert note_of(token, NOW) == ""
+    assert note_of(replace(token, expires_at=NOW), NOW) == "expired"
+    assert note_of(replace(token, expires_at=NOW + timedelta(days=2)), NOW).startswith("until 2026-03-0")
+    assert note_of(replace(token, expires_at=NOW, revoked_at=NOW), NOW) == "revoked"

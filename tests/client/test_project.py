@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from shorepower.client.options import parse_size
 from shorepower.client.project import (
     Data,
     FoundProject,
@@ -387,6 +388,23 @@ def test_data_that_cannot_be_linked_lists_every_fault(home: Path) -> None:
         look(root, here=False, data=[Data(path="x.R")])
 
 
+def test_a_file_that_is_too_large_is_named_although_it_lies_beside_folders(home: Path) -> None:
+    root = home / "p"
+    make(root, "x.R", "data/a", "data/b")
+    (root / "big.rds").write_bytes(b"x" * 20 * KIB)
+    (root / "data" / "a").write_bytes(b"x" * KIB)
+    with pytest.raises(ProjectTooLarge, match=r"the largest met: big\.rds 20 kB[,.]"):
+        look(root, limits=Limits(max_bytes=10 * KIB))
+
+
+def test_files_without_a_folder_are_told_together(home: Path) -> None:
+    root = home / "p"
+    make(root, "data/a", *(f"{n}.txt" for n in range(20)))
+    with pytest.raises(ProjectTooLarge) as many:
+        look(root, limits=Limits(max_files=15))
+    assert "./" in [path for path, _, _ in many.value.largest]
+
+
 def test_a_scan_stops_at_the_limits_and_names_the_largest_folders(home: Path) -> None:
     root = home / "p"
     make(root, "x.R", *(f"data/raw/{n}" for n in range(20)), *(f"data/old/{n}" for n in range(5)), "z/1")
@@ -455,3 +473,8 @@ def test_names_that_cannot_be_shown_or_linked_do_no_harm(home: Path) -> None:
     assert len(paths(view)) == 2
     left = look(root, here=False, includes=()).not_sent
     assert [one.path for one in left] == ["\\xff.pem", "ok.pem"]
+
+
+def test_a_limit_of_what_is_sent_is_told_as_data_not_memory() -> None:
+    with pytest.raises(ValueError, match="'1k' is less than 1 MiB of data"):
+        parse_size("1k")

@@ -1,12 +1,13 @@
 """`shore pull` as a person uses it: what it says when there is nothing to do, and what it refuses."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.place import Place, a_place
+from support.place import SHORE, Place, a_place
 
 pytestmark = pytest.mark.flow
 
@@ -94,6 +95,26 @@ def test_names_that_are_not_utf_8_are_no_defect_in_json_and_commands(place: Plac
         assert "defect" not in done.stderr and "udc" not in done.stderr, done
         assert told in done.stderr, done
         assert done.code in (code, 2), done
+
+
+def test_results_that_cannot_be_written_here_are_said_to_stay(place: Place) -> None:
+    run = [*SHORE, "run", "--", "sh", "-c", "echo 1 > small; head -c 9000000 /dev/zero > large; exit 4"]
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -f 2048; exec "$@"', "sh", *run],
+        env=place.env,
+        cwd=place.project,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    job = place.shore("ps", "--ids").stdout.split()[0]
+    assert done.returncode == 4, done
+    assert (place.project / "small").read_text() == "1\n"
+    assert f"the rest stays on the server: shore pull {job[:5]}" in done.stderr, done
+    assert place.shore("pull", job).code == 0
+    assert (place.project / "large").stat().st_size == 9_000_000
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")

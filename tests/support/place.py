@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["Done", "Place", "a_place"]
+__all__ = ["SHORE", "Done", "Place", "a_place"]
 
 SHORE = (sys.executable, "-m", "shorepower")
 PATH = "/usr/local/bin:/usr/bin:/bin"

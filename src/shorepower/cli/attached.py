@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -182,9 +183,13 @@ class Attached:
         self._draw()
 
     def _say_running(self, job: Job) -> None:
-        if not self._said_running and job.started_at is not None:
+        if job.started_at is not None:
+            self._say_that_it_runs(job)
+
+    def _say_that_it_runs(self, job: Job) -> None:
+        if not self._said_running:
             self._said_running = self._said_waiting = True
-            self._say(running_line(job, self.view.runtime))
+            self._say(running_line(job, self.view.runtime, socket.gethostname()))
 
     def _write(self, piece: OutputPiece) -> None:
         if not self._said_running and self.job.started_at is None:
@@ -208,7 +213,10 @@ class Attached:
             self._draw(now=True)
 
     def _first_words(self) -> None:
-        """Output overtook the news that the job runs."""
+        """Output overtook the news that the job runs. Of this machine nothing has to be asked for them."""
+        if self.job.cluster == "local" and self.client.transport.address.socket:
+            self._say_that_it_runs(self.job)
+            return
         try:
             self._news(self.client.job(self.job.id))
         except ShorepowerError:

@@ -63,7 +63,7 @@ def finish(
             say(part)
         if prepared is not None:
             lines += hints(job, prepared, tail, os.environ)
-    for text in [*lines, *_about(report), *results_fault(job), *_about_tasks(job)]:
+    for text in [*lines, *_about(report), *_not_home(report, job), *results_fault(job), *_about_tasks(job)]:
         say(text)
     return exit_code_of(job)
 
@@ -111,6 +111,13 @@ def left_running(job: Job) -> int:
 
 def _about(report: PullReport | None) -> list[str]:
     return [] if report is None else [*beside_lines(report), *report.notes, *report.faults]
+
+
+def _not_home(report: PullReport | None, job: Job) -> list[str]:
+    """That results stay on the server although they were asked for, and how to get them later."""
+    if report is None or not report.faults:
+        return []
+    return [f"not all of it is home; the rest stays on the server: shore pull {short_id(job.id)}"]
 
 
 def _has_table(job: Job) -> bool:

@@ -106,7 +106,7 @@ def read_options(given: Mapping[str, object]) -> Options:
 
 def parse_size(text: str | int) -> int:
     """Bytes of ``2G``, ``500M`` or a bare number of MiB. Raises ValueError in words."""
-    return parse_memory(str(text)) << 20
+    return parse_memory(str(text), "data") << 20
 
 
 def _value(name: str, value: object) -> object:

@@ -11,6 +11,9 @@ from .view import Folder, Item, NotSent
 
 __all__ = ["Full", "Met", "Node", "Room", "largest_folders", "measure"]
 
+_MUCH = 0.1
+"""Of all that was met: a file as large as this is told by its name."""
+
 
 class Full(Exception):
     """A walk met more than its room holds."""
@@ -90,7 +93,7 @@ class Met:
 
 def largest_folders(root: Node, most: int = 5) -> list[tuple[str, int, int]]:
     """(folder, bytes, files), the largest first: where a folder is nearly all of the one above it, the
-    deeper one is told."""
+    deeper one is told. Files beside these folders are among them, large ones by name."""
     path, node = "", root
     while True:
         below = [(child, *child.total()) for child in node.folders.values()]
@@ -100,8 +103,19 @@ def largest_folders(root: Node, most: int = 5) -> list[tuple[str, int, int]]:
             break
         node = below[0][0]
         path += shown(node.name) + "/"
-    told = [(f"{path}{shown(child.name)}/", size, count) for child, size, count in below[:most]]
-    return told or [(path or "./", *node.total())]
+    told = [(f"{path}{shown(child.name)}/", size, count) for child, size, count in below]
+    told += _beside(node, path, size)
+    told.sort(key=lambda one: one[1:], reverse=True)
+    return told[:most]
+
+
+def _beside(node: Node, path: str, total_bytes: int) -> list[tuple[str, int, int]]:
+    """A folder's own files: those that are much of it, and the rest together."""
+    large = [item for item in node.items if item.size_bytes > _MUCH * total_bytes]
+    told = [(f"{path}{shown(item.name)}", item.size_bytes, 1) for item in large]
+    if rest := len(node.items) - len(large):
+        told.append((path or "./", node.size_bytes - sum(item.size_bytes for item in large), rest))
+    return told
 
 
 def measure(folder: bytes, most_files: int) -> tuple[int, int, bool]:

@@ -42,18 +42,19 @@ class ProjectTooLarge(TooLarge):
 
     def __init__(self, size_bytes: int, file_count: int, largest: Sequence[tuple[str, int, int]]) -> None:
         met = ", ".join(
-            f"{shown(path)} {format_bytes(size)} in {counted(count, 'file')}"
+            f"{shown(path)} {format_bytes(size)}"
+            + (f" in {counted(count, 'file')}" if path.endswith("/") else "")
             for path, size, count in largest
         )
         so_far = f"{format_bytes(size_bytes)} in {counted(file_count, 'file')} so far"
         super().__init__(
             f"the project is over the limit: {so_far}"
-            + (f"; the largest folders met: {met}" if met else "")
-            + ". Leave folders out in .shoreignore, link them with --data, or raise --max-send"
+            + (f"; the largest met: {met}" if met else "")
+            + ". Leave them out in .shoreignore, link them with --data, or raise --max-send"
         )
         self.size_bytes, self.file_count = size_bytes, file_count
         self.largest = tuple(largest)
-        """(folder, bytes, files) met so far, the largest first."""
+        """(folder with its ``/``, or file; bytes, files) met so far, the largest first."""
 
 
 class Item(Struct, frozen=True):

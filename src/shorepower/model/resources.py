@@ -47,16 +47,16 @@ _MEMORY_UNITS |= {
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 
 
-def parse_memory(text: str) -> int:
-    """Mebibytes of ``8G``, ``512M``, ``512`` (MiB) or ``1.5T``. Raises ValueError in words."""
+def parse_memory(text: str, what: str = "memory") -> int:
+    """Mebibytes of ``8G``, ``512M``, ``512`` (MiB) or ``1.5T``. Raises ValueError in words, of ``what``."""
     found = _MEMORY.fullmatch(text.strip())
     if not found or found[2].upper() not in _MEMORY_UNITS:
-        raise ValueError(f"{text!r} is not an amount of memory; write 8G, 512M (or 512), 1.5T")
+        raise ValueError(f"{text!r} is not an amount of {what}; write 8G, 512M (or 512), 1.5T")
     mebibytes = float(found[1]) * _MEMORY_UNITS[found[2].upper()]
     if mebibytes < 1:
-        raise ValueError(f"{text!r} is less than 1 MiB of memory")
+        raise ValueError(f"{text!r} is less than 1 MiB of {what}")
     if mebibytes > 2**40:
-        raise ValueError(f"{text!r} is more memory than any machine has")
+        raise ValueError(f"{text!r} is more {what} than any machine has")
     return round(mebibytes)
 
 

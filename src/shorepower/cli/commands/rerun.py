@@ -129,6 +129,10 @@ def _submit(client: Client, before: Job, spec: JobSpec, secrets: dict[str, str])
         ) from None
 
 
+def _enforces_memory(client: Client, cluster: str) -> bool:
+    return all(info.capabilities.enforces_memory for info in client.clusters() if info.name == cluster)
+
+
 def _print(job: Job, *, as_json: bool) -> None:
     if as_json:
         from ..render import json
@@ -150,7 +154,8 @@ def _attend(client: Client, job: Job, spec: JobSpec, given: dict[str, Any], need
             from ...client.arrays import ArrayPlan
 
             say(ArrayPlan(spec=spec.array).line())
-        if asked := asked_line(spec.resources, need=need):
+        enforced = spec.resources.memory_mib is None or _enforces_memory(client, spec.cluster)
+        if asked := asked_line(spec.resources, enforces_memory=enforced, need=need):
             say(asked)
     attached = Attached(
         client, job, View(as_json=given["as_json"], on_interrupt=client.settings.run.on_interrupt)

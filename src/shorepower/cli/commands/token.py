@@ -14,7 +14,7 @@ from ..voice import say
 if TYPE_CHECKING:
     from ...client.requests import TokenInfo
 
-__all__ = ["command"]
+__all__ = ["command", "note_of"]
 
 
 @click.group("token")
@@ -72,11 +72,18 @@ def list_tokens(**given: Any) -> None:
     rows = []
     for one in known:
         used = f"{age(one.used_at, now)} ago" if one.used_at else "never"
-        note = (
-            "revoked" if one.revoked_at else (f"until {one.expires_at:%Y-%m-%d}" if one.expires_at else "")
-        )
-        rows.append((one.id, one.name, one.scope, f"{age(one.created_at, now)} ago", used, note))
+        made = f"{age(one.created_at, now)} ago"
+        rows.append((one.id, one.name, one.scope, made, used, note_of(one, now)))
     click.echo(columns(("ID", "NAME", "SCOPE", "MADE", "USED", "NOTE"), rows))
+
+
+def note_of(one: TokenInfo, now: datetime) -> str:
+    """Whether it still works, and until when."""
+    if one.revoked_at:
+        return "revoked"
+    if one.expires_at is None:
+        return ""
+    return "expired" if one.expires_at <= now else f"until {one.expires_at.astimezone():%Y-%m-%d %H:%M}"
 
 
 @command.command("revoke")

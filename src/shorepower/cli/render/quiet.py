@@ -86,9 +86,11 @@ def waiting_line(job: Job) -> str:
     return f"{short_id(job.id)}… queued{where}" + (f": {job.why}" if job.why else "")
 
 
-def running_line(job: Job, runtime: str) -> str:
-    """``k3fq7… running on n042 · Rscript 4.4.1 (renv library of the project)``."""
-    where = "running on this machine" if job.cluster == "local" else f"running on {job.host or job.cluster}"
+def running_line(job: Job, runtime: str, here: str = "") -> str:
+    """``k3fq7… running on n042 · Rscript 4.4.1 (renv library of the project)``; ``here``: this machine's
+    name, as the server may be on another one."""
+    host = job.host or (here if job.cluster == "local" else job.cluster)
+    where = f"running on {'this machine' if job.cluster == 'local' and host == here else host}"
     return " · ".join(part for part in (f"{short_id(job.id)}… {where}", runtime) if part)
 
 
@@ -152,6 +154,8 @@ def _ending(job: Job) -> str:
         tasks = f"{job.task_count:,} tasks " if job.task_count > 1 else ""
         return tasks + (f"completed in {time}" if time else "completed")
     word = _ENDS.get(job.reason, "failed") if job.reason else job.state.value.lower()
+    if job.reason in _SAID and job.started_at is None and job.why:
+        return f"{_ENDS[Reason.DEPENDENCY]}: {job.why}"
     after = f" after {time}" if time else ""
     why = _why(job)
     return f"{word}{after}" + (f": {why}" if why else "")
