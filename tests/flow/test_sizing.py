@@ -51,7 +51,6 @@ def test_amounts_left_to_earlier_runs(place: Place) -> None:
     again = place.shore("rerun", "-m", "auto", "@-2")
     assert again.code == 0, again
     assert "the last 3 runs used at most" in again.stderr
-    assert "(kept free for it, but not enforced)" in again.stderr
 
 
 def test_a_call_has_no_earlier_runs_to_go_by(place: Place) -> None:
