@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=NAMES, help=f"of: {', '.join(NAMES)}")
     parser.add_argument("--tiny", action="store_true", help="see that they run; the figures say nothing")
-    parser.add_argument("--write", type=Path)
+    parser.add_argument("--write", type=lambda text: Path(text).absolute())  # peers change the folder
     asked = parser.parse_args()
     for name in asked.names:
         if name not in NAMES:
