@@ -2,12 +2,13 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.place import Place, a_place
+from support.place import SHORE, Place, a_place
 
 pytestmark = pytest.mark.flow
 
@@ -136,6 +137,21 @@ def test_r_without_the_package_that_renders_is_told_before_it_queues(
 
     assert done.code == code, done
     assert ("a.Rmd needs the R package rmarkdown" in done.stderr) == (code == 2), done
+
+
+def test_a_current_folder_that_is_gone_is_told_in_words(place: Place) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'mkdir gone; cd gone; rmdir ../gone; exec "$@"', "sh", *SHORE, "run", "--", "true"],
+        env=place.env,
+        cwd=place.project,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert "the folder you are in is not there any more" in done.stderr
 
 
 def test_over_the_size_limit_the_largest_are_named(place: Place) -> None:
