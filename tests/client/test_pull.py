@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from shorepower.client.errors import Cut
 from shorepower.client.home import Target, choose_target, private_name
 from shorepower.client.landing import portable_name, short_path
 from shorepower.client.placing import beside_name
@@ -578,6 +579,37 @@ def test_a_pull_that_breaks_off_goes_on_where_it_was(world: World) -> None:
     assert [path for path, _ in ran.fetched] == ["big"] and ran.fetched[0][1] > 1 << 20
     assert (world.home / "big").read_bytes() == (ran.project / "big").read_bytes()
     assert part and no_parts(world.home)
+
+
+def test_a_pull_goes_on_by_itself_where_the_connection_was_cut(world: World) -> None:
+    ran = world.submit()
+    (ran.project / "big").write_bytes(os.urandom(5 << 20))
+    ran.write(small="s", other="o")
+
+    def cut(entries: object) -> Iterator[object]:
+        received = 0
+        for header, data in ran.fetch(entries):  # type: ignore[arg-type]
+            yield header, data
+            received += len(data)
+            if received > 1 << 20:
+                raise Cut("the connection was cut")
+
+    report = ran.pull(fetch=cut)
+    assert set(report.written) == {"small", "other", "big"} and report.complete
+    assert (world.home / "big").read_bytes() == (ran.project / "big").read_bytes()
+    assert no_parts(world.home)
+
+
+def test_a_connection_that_is_cut_again_and_again_is_not_tried_for_ever(world: World) -> None:
+    ran = world.submit()
+    ran.write(a="1")
+
+    def cut(_: object) -> Iterator[object]:
+        raise Cut("the connection was cut")
+        yield
+
+    with pytest.raises(Cut):
+        ran.pull(fetch=cut)
 
 
 def test_a_part_with_other_content_is_thrown_away(world: World) -> None:

@@ -2,12 +2,13 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.place import Place, a_place
+from support.place import SHORE, Place, a_place
 
 pytestmark = pytest.mark.flow
 
@@ -138,6 +139,21 @@ def test_r_without_the_package_that_renders_is_told_before_it_queues(
     assert ("a.Rmd needs the R package rmarkdown" in done.stderr) == (code == 2), done
 
 
+def test_a_current_folder_that_is_gone_is_told_in_words(place: Place) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'mkdir gone; cd gone; rmdir ../gone; exec "$@"', "sh", *SHORE, "run", "--", "true"],
+        env=place.env,
+        cwd=place.project,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert "the folder you are in is not there any more" in done.stderr
+
+
 def test_over_the_size_limit_the_largest_are_named(place: Place) -> None:
     place.write("data/large.bin", b"x" * 3_000_000)
     place.write("data/small.bin", b"x" * 100)
@@ -170,6 +186,13 @@ def test_a_file_nobody_may_read_is_named_and_left_out(place: Place) -> None:
         (["pull", "zzzz"], 123),
         (["ls", "zzzz"], 123),
         (["show", "NOT AN ID"], 2),
+        (["show", ""], 2),
+        (["stop", ""], 2),
+        (["pull", ""], 2),
+        (["logs", ".."], 2),
+        (["rerun", ""], 2),
+        (["wait", ""], 2),
+        (["run", "--after-ok", "", "--", "true"], 2),
         (["pull", "--undo", "zzzz"], 123),
         (["rerun", "zzzz"], 123),
         (["keep", "--forever", "zzzz"], 123),

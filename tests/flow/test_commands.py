@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.place import Place, a_place
+from support.place import SHORE, Place, a_place
 
 pytestmark = pytest.mark.flow
 
@@ -46,6 +46,30 @@ def test_the_first_run_needs_nothing_set_up(place: Place) -> None:
     second = place.shore("run", "train.sh")
     assert "starting" not in second.stderr
     assert len(second.stderr.splitlines()) <= 4
+
+
+def test_streams_that_were_closed_before_it_began_are_no_other_files(place: Place) -> None:
+    job = ["sh", "-c", "cat; echo out; echo err >&2; echo home > home.txt"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- 2>&-', "sh", *SHORE, "run", "--stdin", "-", "--", *job],
+        env=place.env,
+        cwd=place.project,
+        stdout=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, b"out\n")
+    assert (place.project / "home.txt").read_text() == "home\n"
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *SHORE, "logs", "@-1"],
+        env=place.env,
+        cwd=place.project,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    assert (closed.returncode, closed.stderr) == (0, b"err\n")
 
 
 def test_two_first_runs_in_the_same_instant(place: Place) -> None:

@@ -6,6 +6,7 @@ Nothing but click is imported here, so that ``shore --version`` and completion a
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -113,8 +114,21 @@ def shore() -> None:
     """
 
 
+def _three_streams() -> None:
+    """Open what was closed before we began: the next file or socket would get its number, and be taken
+    for the standard stream that is missing."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command line and exit with its code."""
+    _three_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     if not _HIDDEN.keys() & words[:1]:
         gc.set_threshold(_GARBAGE_AFTER)

@@ -329,10 +329,7 @@ class _Reader:
 
     def order(self) -> dict[str, Any]:
         """What it comes after and when it may start."""
-        found = {
-            key: tuple(name for text in self._given.get(key, ()) for name in _names(text))
-            for key in ("after", "after_ok", "after_any")
-        }
+        found = {key: self._jobs(key) for key in ("after", "after_ok", "after_any")}
         if self._given.get("dependency") is not None:
             from ..client.order import OPTION_OF, parse_dependency
 
@@ -347,6 +344,16 @@ class _Reader:
             now = datetime.now().astimezone()
             moment = self.amount("--not-before", "not_before", lambda text: parse_moment(text, now))
         return {**found, "not_before": moment}
+
+    def _jobs(self, key: str) -> tuple[str, ...]:
+        """The jobs that an option names; none, as of a variable that is not set, is a fault."""
+        names: list[str] = []
+        for text in self._given.get(key, ()):
+            named = _names(text)
+            if not named:
+                self.fault(f"--{key.replace('_', '-')}", f"{text!r} names no job")
+            names += named
+        return tuple(names)
 
     def variables(self) -> tuple[str, ...]:
         for text in self._given.get("env", ()):

@@ -8,6 +8,7 @@
     ├── VersionMismatch       client and server are too far apart to work together
     ├── LeftRunning           waiting was given up; the job goes on
     └── Unreachable
+        ├── Cut           the connection ended before the answer did
         ├── NotOurs           something answered, but no shorepower server: a proxy, another program
         └── NotStarted        the private server did not start; the sentence holds its last words
 """
@@ -21,7 +22,7 @@ from ..model.errors import ShorepowerError, Unreachable
 if TYPE_CHECKING:
     from ..model.job import Job
 
-__all__ = ["JobFailed", "LeftRunning", "NotOurs", "NotStarted", "ServerFault", "VersionMismatch"]
+__all__ = ["Cut", "JobFailed", "LeftRunning", "NotOurs", "NotStarted", "ServerFault", "VersionMismatch"]
 
 
 class JobFailed(ShorepowerError):
@@ -46,6 +47,10 @@ class LeftRunning(ShorepowerError):
     def __init__(self, job: Job, message: str) -> None:
         super().__init__(message)
         self.job = job
+
+
+class Cut(Unreachable):
+    """The connection ended before the answer did: whether anything happened is not known."""
 
 
 class NotOurs(Unreachable):

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..model.errors import InvalidRequest
 from ..model.results import FileEntry
+from .errors import Cut
 from .landing import InTheWay, Landing
 
 __all__ = ["Fetch", "Incoming", "Receiving"]
@@ -111,18 +112,27 @@ class Receiving:
         self._fetch, self._heard = fetch, heard
 
     def each(self, files: Sequence[Incoming]) -> Iterator[Incoming]:
-        """Every file once it has arrived, or with ``error`` set. Raises what ``fetch`` raises."""
+        """Every file once it has arrived, or with ``error`` set; goes on where a connection was cut.
+
+        Raises what ``fetch`` raises, Cut when nothing moves between cuts.
+        """
         waiting, rounds = list(files), 0
         while waiting:
             batch = _batch(waiting)
             before = sum(file.offset for file in batch)
             done: set[Incoming] = set()
-            for file in self._round(batch):
-                done.add(file)
-                yield file
+            cut: Cut | None = None
+            try:
+                for file in self._round(batch):
+                    done.add(file)
+                    yield file
+            except Cut as error:
+                cut = error
             moved = done or sum(file.offset for file in batch) > before
             rounds = 0 if moved else rounds + 1
             if rounds >= _ROUNDS_WITHOUT_PROGRESS:
+                if cut is not None:
+                    raise cut
                 for file in batch:
                     file.error = "the server sends nothing of it"
                     done.add(file)

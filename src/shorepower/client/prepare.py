@@ -84,12 +84,19 @@ def prepare(
     return _Preparation(client, list(words), options, faults).run(ask_secret, ask_ignored, own_stdin)
 
 
+def _current_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise InvalidRequest("the folder you are in is not there any more; go to one that is") from None
+
+
 class _Preparation:
     """The steps, and what each leaves for the next."""
 
     def __init__(self, client: Client, words: list[str], options: Options, faults: Sequence[Fault]) -> None:
         self.client, self.words, self.options = client, words, options
-        self.cwd = (options.cwd or Path.cwd()).absolute()
+        self.cwd = options.cwd.absolute() if options.cwd else _current_folder()
         self.notes: list[str] = []
         self.faults = list(faults)
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 from ..model.caller import Caller
 from ..model.cluster import ClusterInfo
 from ..model.decoding import json_decoder
-from ..model.errors import ShorepowerError
+from ..model.errors import ShorepowerError, names_no_job
 from ..model.job import Job, JobSpec
 from ..model.lifecycle import Attempt, Operation
 from ..model.results import ExpiringResults
@@ -333,6 +333,8 @@ def _phrase(status: int) -> str:
 
 
 def _job_path(name: str) -> str:
+    if name in ("", ".", ".."):  # no part of a path: another route would answer
+        raise names_no_job(name)
     return f"/v1/jobs/{quote(name, safe='@', errors='surrogateescape')}"
 
 

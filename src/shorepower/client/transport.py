@@ -16,7 +16,7 @@ from typing import TypeVar
 from ..model.errors import Busy, ShorepowerError, Unreachable
 from .address import Address
 from .connections import Connection, connect, went_quiet
-from .errors import NotOurs
+from .errors import Cut, NotOurs
 from .http1 import AnswerReader, Garbled, head_of
 from .requests import Answer, Call, Request, problem_error
 
@@ -293,10 +293,6 @@ class Transport:
 
 class _NotSent(Unreachable):
     """There was no connection, so nothing happened."""
-
-
-class Cut(Unreachable):
-    """The connection ended before the answer did: whether anything happened is not known."""
 
 
 def _blocks(head: bytes, body: bytes) -> Iterator[bytes | memoryview]:

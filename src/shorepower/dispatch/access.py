@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..model.caller import Caller, Scope
-from ..model.errors import Ambiguous, InvalidRequest, NotAllowed, NotFound
+from ..model.errors import Ambiguous, NotAllowed, NotFound, names_no_job
 from ..model.job import Job, is_job_id
 from ..model.resources import counted
 from ..store.contract import JobQuery, Snapshot
@@ -29,7 +29,7 @@ def find(view: Snapshot, name: str, caller: Caller) -> Job:
             raise NotFound(f"no job {name}")
         return job
     if not _PREFIX.fullmatch(name):
-        raise InvalidRequest(f"{name!r} names no job: give an id, the beginning of one, @NAME, or @-1")
+        raise names_no_job(name)
     ids = view.job_ids(caller.user, name, 6)
     if len(ids) > 1:
         raise Ambiguous(name, ids)

@@ -40,6 +40,7 @@ __all__ = [
     "TooLarge",
     "UnknownSchedulerState",
     "Unreachable",
+    "names_no_job",
 ]
 
 
@@ -62,6 +63,11 @@ class InvalidRequest(ShorepowerError):
     def __init__(self, faults: Sequence[Fault] | str) -> None:
         self.faults = (Fault("", faults),) if isinstance(faults, str) else tuple(faults)
         super().__init__("; ".join(fault.message for fault in self.faults))
+
+
+def names_no_job(given: str) -> InvalidRequest:
+    """It can be no id, no beginning of one and no name."""
+    return InvalidRequest(f"{given!r} names no job: give an id, the beginning of one, @NAME, or @-1")
 
 
 class Ambiguous(InvalidRequest):
